@@ -1,0 +1,150 @@
+//! Owned pixels: samples and their layout.
+//!
+//! A [`Raster`] is interleaved, rows without gaps, samples in their own width. 8-bit pictures never pass
+//! through floating point.
+
+use iiphost_plugin_api::{AlphaMode, ColorModel, SampleFormat};
+
+use crate::error::Error;
+use crate::limits::Size;
+
+/// Samples by their width, interleaved, `width * height * band_count` of them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Samples {
+    /// One byte a sample.
+    U8(Vec<u8>),
+    /// Two bytes a sample.
+    U16(Vec<u16>),
+    /// Four bytes a sample.
+    U32(Vec<u32>),
+    /// Single precision.
+    F32(Vec<f32>),
+}
+
+impl Samples {
+    /// Zeros, `count` of them.
+    #[must_use]
+    pub fn zeros(format: SampleFormat, count: usize) -> Self {
+        match format {
+            SampleFormat::U8 => Self::U8(vec![0; count]),
+            SampleFormat::U16 => Self::U16(vec![0; count]),
+            SampleFormat::U32 => Self::U32(vec![0; count]),
+            SampleFormat::F32 => Self::F32(vec![0.0; count]),
+        }
+    }
+
+    /// The width of a sample.
+    #[must_use]
+    pub fn format(&self) -> SampleFormat {
+        match self {
+            Self::U8(_) => SampleFormat::U8,
+            Self::U16(_) => SampleFormat::U16,
+            Self::U32(_) => SampleFormat::U32,
+            Self::F32(_) => SampleFormat::F32,
+        }
+    }
+
+    /// The samples as bytes, native order.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::U8(v) => v,
+            Self::U16(v) => bytemuck::cast_slice(v),
+            Self::U32(v) => bytemuck::cast_slice(v),
+            Self::F32(v) => bytemuck::cast_slice(v),
+        }
+    }
+
+    /// The samples as bytes to fill, native order.
+    #[must_use]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::U8(v) => v,
+            Self::U16(v) => bytemuck::cast_slice_mut(v),
+            Self::U32(v) => bytemuck::cast_slice_mut(v),
+            Self::F32(v) => bytemuck::cast_slice_mut(v),
+        }
+    }
+}
+
+/// A picture in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Raster {
+    /// Size in pixels.
+    pub size: Size,
+    /// Bands of a pixel, alpha included.
+    pub band_count: u32,
+    /// Meaning of the color bands.
+    pub color_model: ColorModel,
+    /// Whether the band after the color bands is opacity.
+    pub alpha: AlphaMode,
+    /// Significant bits of a sample: 8 for full-scale `U8`, 12 for 12-bit values in `U16`.
+    pub bit_depth: u32,
+    /// Samples hold signed values in offset form.
+    pub signed: bool,
+    /// The samples.
+    pub samples: Samples,
+}
+
+impl Raster {
+    /// A black picture.
+    ///
+    /// # Errors
+    /// 400 when it would be larger than `max_bytes`.
+    pub fn zeros(size: Size, band_count: u32, format: SampleFormat, max_bytes: u64) -> Result<Self, Error> {
+        let count = size.pixels().checked_mul(u64::from(band_count));
+        let bytes = count.and_then(|c| c.checked_mul(format.bytes() as u64));
+        match (count, bytes) {
+            (Some(count), Some(bytes)) if bytes <= max_bytes && usize::try_from(bytes).is_ok() => Ok(Self {
+                size,
+                band_count,
+                color_model: match band_count {
+                    1 | 2 => ColorModel::Grey,
+                    3 | 4 => ColorModel::Rgb,
+                    _ => ColorModel::Multiband,
+                },
+                alpha: AlphaMode::None,
+                bit_depth: 8 * format.bytes() as u32,
+                signed: false,
+                samples: Samples::zeros(format, count as usize),
+            }),
+            _ => Err(Error::bad_request(format!(
+                "{size} pixels of {band_count} bands need more memory than one request may use ({max_bytes} bytes)"
+            ))),
+        }
+    }
+
+    /// Samples of one row.
+    #[must_use]
+    pub fn row_len(&self) -> usize {
+        self.size.width as usize * self.band_count as usize
+    }
+
+    /// Bytes from one row to the next.
+    #[must_use]
+    pub fn row_stride(&self) -> usize {
+        self.row_len() * self.samples.format().bytes()
+    }
+
+    /// Bands that carry color or data.
+    #[must_use]
+    pub fn color_band_count(&self) -> u32 {
+        let named = match self.color_model {
+            ColorModel::Grey => 1,
+            ColorModel::Rgb | ColorModel::CieLab => 3,
+            ColorModel::Cmyk => 4,
+            _ if self.alpha == AlphaMode::None => self.band_count,
+            _ => self.band_count.saturating_sub(1),
+        };
+        named.min(self.band_count)
+    }
+
+    /// The samples, if they are bytes.
+    #[must_use]
+    pub fn as_u8(&self) -> Option<&[u8]> {
+        match &self.samples {
+            Samples::U8(v) => Some(v),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! TIFF decoder module of iiphost.
