@@ -51,6 +51,8 @@ impl std::fmt::Display for Size {
 pub struct Limits {
     /// `MAX_CVT`: longest side of an export in pixels; `None` = the image's own size, at least 5000.
     pub max_export_side: Option<u32>,
+    /// `MAX_LAYERS`: quality layers; 0 = half of those in the file, negative = all, positive = at most.
+    pub max_quality_layers: i64,
     /// `MAX_OUTPUT_PIXELS`: pixels of any output.
     pub max_output_pixels: u64,
     /// Pixels decoded for one request.
@@ -67,6 +69,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_export_side: Some(5000),
+            max_quality_layers: 0,
             max_output_pixels: 400_000_000,
             max_decoded_pixels: 1_000_000_000,
             max_request_bytes: 4 << 30,

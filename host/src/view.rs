@@ -125,6 +125,9 @@ pub struct SizeRules {
     pub upscaling: Upscaling,
     /// Output larger than the limits.
     pub over_limit: OverLimit,
+    /// A region and size that differ from a stored tile by a pixel of rounding mean that tile (IIIF
+    /// viewers ask for tiles that way).
+    pub match_tiles: bool,
 }
 
 /// Rules for an output larger than its region.
