@@ -25,6 +25,7 @@ pub mod plan;
 
 pub mod cache;
 pub mod decoder;
+pub mod workers;
 
 pub mod raster;
 

@@ -1,0 +1,257 @@
+//! The one bounded pool that makes pixels.
+//!
+//! Small jobs (a viewer's tile) run before large ones (a full-size export). A large job splits its work
+//! over the same threads with rayon, so cores are never over-subscribed, and calls
+//! [`Workers::yield_to_urgent`] between its parts, so that a tile never waits for the end of an export.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+/// How urgent a job is; smaller first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Opening a file, a viewer's tile.
+    Tile,
+    /// A region export.
+    Export,
+}
+
+/// The queue holds as many jobs as it may.
+#[derive(Debug, thiserror::Error)]
+#[error("{waiting} jobs are waiting, RENDER_QUEUE allows {limit}")]
+pub struct QueueFull {
+    /// Jobs waiting.
+    pub waiting: usize,
+    /// Most jobs allowed to wait.
+    pub limit: usize,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct Queued {
+    order: Reverse<(Urgency, u64)>,
+    job: Job,
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Queued {}
+
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.order.cmp(&other.order)
+    }
+}
+
+/// The pool and its queue.
+pub struct Workers {
+    pool: rayon::ThreadPool,
+    queue: Arc<Mutex<BinaryHeap<Queued>>>,
+    /// Urgent jobs waiting, kept beside the queue so that asking costs no lock.
+    urgent: AtomicUsize,
+    sequence: AtomicU64,
+    limit: usize,
+}
+
+impl Workers {
+    /// A pool of `threads` threads with at most `limit` jobs waiting.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn new(threads: usize, limit: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|n| format!("render-{n}"))
+            // Codecs in modules are not made for small stacks.
+            .stack_size(4 << 20)
+            .build()?;
+        Ok(Self {
+            pool,
+            queue: Arc::default(),
+            urgent: AtomicUsize::new(0),
+            sequence: AtomicU64::new(0),
+            limit,
+        })
+    }
+
+    /// Threads of the pool.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Jobs waiting.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.lock().len()
+    }
+
+    /// Queues a job.
+    ///
+    /// # Errors
+    /// [`QueueFull`]; the job is dropped.
+    pub fn submit(
+        self: &Arc<Self>,
+        urgency: Urgency,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result<(), QueueFull> {
+        {
+            let mut queue = self.queue.lock();
+            if queue.len() >= self.limit {
+                return Err(QueueFull {
+                    waiting: queue.len(),
+                    limit: self.limit,
+                });
+            }
+            let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+            queue.push(Queued {
+                order: Reverse((urgency, sequence)),
+                job: Box::new(job),
+            });
+            if urgency == Urgency::Tile {
+                self.urgent.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let workers = self.clone();
+        // One wake-up a job: a job taken early by `yield_to_urgent` leaves a wake-up that finds nothing.
+        self.pool.spawn_fifo(move || {
+            workers.run_next(|_| true);
+        });
+        Ok(())
+    }
+
+    /// Runs the urgent jobs that wait, on this thread. Exports call it between their parts, holding no
+    /// lock; tiles never do, or jobs would nest without end.
+    pub fn yield_to_urgent(&self) {
+        while self.urgent.load(Ordering::Relaxed) > 0 {
+            if !self.run_next(|urgency| urgency == Urgency::Tile) {
+                return;
+            }
+        }
+    }
+
+    /// Runs the first job of the queue if `wanted` says so; false if there is none.
+    fn run_next(&self, wanted: impl Fn(Urgency) -> bool) -> bool {
+        let job = {
+            let mut queue = self.queue.lock();
+            match queue.peek() {
+                Some(first) if wanted(first.order.0.0) => {
+                    if first.order.0.0 == Urgency::Tile {
+                        self.urgent.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    queue.pop()
+                }
+                _ => None,
+            }
+        };
+        let Some(queued) = job else {
+            return false;
+        };
+        // A job that panics must not take its thread along; it has told its waiters by its own drop guard.
+        if std::panic::catch_unwind(AssertUnwindSafe(queued.job)).is_err() {
+            tracing::error!("a render job panicked");
+        }
+        true
+    }
+}
+
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workers")
+            .field("threads", &self.threads())
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A pool of one thread that is busy until the returned sender is used or dropped.
+    fn busy(limit: usize) -> (Arc<Workers>, mpsc::Sender<()>) {
+        let workers = Arc::new(Workers::new(1, limit).unwrap());
+        let (release, wait) = mpsc::channel::<()>();
+        let (started, is_started) = mpsc::channel();
+        workers
+            .submit(Urgency::Export, move || {
+                started.send(()).unwrap();
+                let _ = wait.recv();
+            })
+            .unwrap();
+        is_started.recv_timeout(Duration::from_secs(10)).unwrap();
+        (workers, release)
+    }
+
+    #[test]
+    fn tiles_run_before_exports_and_a_full_queue_refuses() {
+        let (workers, release) = busy(3);
+        let (done, order) = mpsc::channel();
+        for (urgency, name) in [
+            (Urgency::Export, "export"),
+            (Urgency::Tile, "a"),
+            (Urgency::Tile, "b"),
+        ] {
+            let done = done.clone();
+            workers.submit(urgency, move || done.send(name).unwrap()).unwrap();
+        }
+        assert!(workers.submit(Urgency::Tile, || ()).is_err());
+        drop(release);
+        let names: Vec<_> = (0..3)
+            .map(|_| order.recv_timeout(Duration::from_secs(10)).unwrap())
+            .collect();
+        assert_eq!(names, ["a", "b", "export"]);
+    }
+
+    #[test]
+    fn a_running_export_gives_way_to_tiles() {
+        let workers = Arc::new(Workers::new(1, 10).unwrap());
+        let (queued, go) = mpsc::channel::<()>();
+        let (done, order) = mpsc::channel();
+        let (inner, inner_done) = (workers.clone(), done.clone());
+        workers
+            .submit(Urgency::Export, move || {
+                go.recv().unwrap();
+                inner.yield_to_urgent();
+                inner_done.send("export").unwrap();
+            })
+            .unwrap();
+        workers
+            .submit(Urgency::Tile, move || done.send("tile").unwrap())
+            .unwrap();
+        queued.send(()).unwrap();
+        let names: Vec<_> = (0..2)
+            .map(|_| order.recv_timeout(Duration::from_secs(10)).unwrap())
+            .collect();
+        assert_eq!(names, ["tile", "export"]);
+    }
+
+    #[test]
+    fn a_job_that_panics_leaves_the_pool_working() {
+        let workers = Arc::new(Workers::new(1, 10).unwrap());
+        workers.submit(Urgency::Tile, || panic!("on purpose")).unwrap();
+        let (done, wait) = mpsc::channel();
+        workers
+            .submit(Urgency::Tile, move || done.send(1).unwrap())
+            .unwrap();
+        assert_eq!(wait.recv_timeout(Duration::from_secs(10)).unwrap(), 1);
+    }
+}
