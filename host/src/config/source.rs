@@ -1,0 +1,259 @@
+//! Values from flags and environment, read with their types and ranges.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::net::IpAddr;
+
+use super::settings::{SETTINGS, Setting, SettingKind};
+
+/// Whether the host can start in spite of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It starts with another value.
+    Warning,
+    /// It does not start.
+    Error,
+}
+
+/// A wrong value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Name of the variable, or the flag.
+    pub name: String,
+    /// What is wrong, what is accepted, what is used instead.
+    pub message: String,
+    /// Whether the host starts.
+    pub severity: Severity,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.name, self.message)
+    }
+}
+
+/// Values by variable name, from flags and from the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    flags: HashMap<&'static str, OsString>,
+    environment: HashMap<&'static str, OsString>,
+}
+
+impl Values {
+    /// No values: every setting has its default.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The values of this process's environment.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let environment = SETTINGS
+            .iter()
+            .filter_map(|s| Some((s.name, std::env::var_os(s.name)?)))
+            .collect();
+        Self {
+            flags: HashMap::new(),
+            environment,
+        }
+    }
+
+    /// Sets a variable.
+    pub fn set_variable(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.environment.insert(name, value.into());
+    }
+
+    /// Sets a flag; it wins over the variable.
+    pub fn set_flag(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.flags.insert(name, value.into());
+    }
+}
+
+/// Reads typed values and notes what is wrong.
+pub(super) struct Reader<'a> {
+    values: &'a Values,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(values: &'a Values) -> Self {
+        Self {
+            values,
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    fn setting(name: &str) -> &'static Setting {
+        // Every name read is a literal of `Config::from_values`; a test reads them all.
+        SETTINGS
+            .iter()
+            .find(|s| s.name == name)
+            .expect("the setting is in the table")
+    }
+
+    /// The raw value and whether it was a flag.
+    fn raw(&self, name: &str) -> Option<(&'a OsString, bool)> {
+        let flag = self.values.flags.get(name).map(|v| (v, true));
+        flag.or_else(|| self.values.environment.get(name).map(|v| (v, false)))
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        self.raw(name).is_some_and(|(v, _)| !v.is_empty())
+    }
+
+    fn problem(&mut self, setting: &Setting, is_flag: bool, found: &str, used: &str) {
+        let severity = if setting.inherited && !is_flag {
+            Severity::Warning
+        } else {
+            Severity::Error
+        };
+        let mut message = format!("{found:?} is not {}", setting.range());
+        if severity == Severity::Warning {
+            message.push_str(&format!("; {used} is used"));
+        }
+        let name = if is_flag {
+            format!("--{}", setting.flag())
+        } else {
+            setting.name.to_owned()
+        };
+        self.problems.push(Problem {
+            name,
+            message,
+            severity,
+        });
+    }
+
+    pub(super) fn os(&self, name: &str) -> Option<OsString> {
+        match self.raw(name) {
+            Some((value, _)) => Some(value.clone()),
+            None => Some(Self::setting(name).default.into()),
+        }
+    }
+
+    /// Text, the default if unset.
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        self.set_text(name)
+            .or_else(|| Some(Self::setting(name).default.to_owned()))
+    }
+
+    /// Text, `None` if unset.
+    pub(super) fn set_text(&mut self, name: &str) -> Option<String> {
+        let (value, is_flag) = self.raw(name)?;
+        match value.to_str() {
+            Some(text) => Some(text.to_owned()),
+            None => {
+                let setting = Self::setting(name);
+                self.problem(setting, is_flag, &value.to_string_lossy(), "the default");
+                None
+            }
+        }
+    }
+
+    pub(super) fn bool(&mut self, name: &str) -> bool {
+        let setting = Self::setting(name);
+        let default = setting.default == "1";
+        let Some((value, is_flag)) = self.raw(name).filter(|(v, _)| !v.is_empty()) else {
+            return default;
+        };
+        let text = value.to_string_lossy();
+        match text.trim().to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => true,
+            "0" | "false" | "no" | "off" => false,
+            // Old set-ups may hold any whole number: not zero is true.
+            number if setting.inherited && number.parse::<i64>().is_ok() => true,
+            _ => {
+                self.problem(setting, is_flag, &text, setting.default);
+                default
+            }
+        }
+    }
+
+    pub(super) fn int(&mut self, name: &str) -> i64 {
+        let setting = Self::setting(name);
+        let SettingKind::Integer(min, max) = setting.kind else {
+            return 0;
+        };
+        self.number(setting, |text| text.parse::<i64>().ok(), min, max)
+    }
+
+    pub(super) fn float(&mut self, name: &str) -> f64 {
+        let setting = Self::setting(name);
+        let SettingKind::Number(min, max) = setting.kind else {
+            return 0.0;
+        };
+        self.number(
+            setting,
+            |text| text.parse::<f64>().ok().filter(|n| n.is_finite()),
+            min,
+            max,
+        )
+    }
+
+    /// The first of several names that is set, else the default of the first.
+    pub(super) fn first_int(&mut self, names: &[&str]) -> i64 {
+        let name = names.iter().find(|n| self.is_set(n)).or(names.first());
+        name.map_or(0, |name| self.int(name))
+    }
+
+    fn number<N: PartialOrd + Copy + std::fmt::Display + Default>(
+        &mut self,
+        setting: &'static Setting,
+        parse: impl Fn(&str) -> Option<N>,
+        min: N,
+        max: N,
+    ) -> N {
+        // Defaults are literals of the table; a test parses them all.
+        let default = parse(setting.default).unwrap_or_default();
+        let Some((value, is_flag)) = self.raw(setting.name).filter(|(v, _)| !v.is_empty()) else {
+            return default;
+        };
+        let text = value.to_string_lossy();
+        let Some(number) = parse(text.trim()) else {
+            self.problem(setting, is_flag, &text, setting.default);
+            return default;
+        };
+        let nearest = if number < min {
+            min
+        } else if number > max {
+            max
+        } else {
+            return number;
+        };
+        self.problem(setting, is_flag, &text, &nearest.to_string());
+        nearest
+    }
+
+    pub(super) fn addresses(&mut self, name: &str) -> Vec<IpAddr> {
+        let setting = Self::setting(name);
+        let Some((value, is_flag)) = self.raw(name) else {
+            return Vec::new();
+        };
+        let text = value.to_string_lossy().into_owned();
+        let mut addresses = Vec::new();
+        for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+            match part.parse() {
+                Ok(address) => addresses.push(address),
+                Err(_) => self.problem(setting, is_flag, part, "the rest of the list"),
+            }
+        }
+        addresses
+    }
+
+    pub(super) fn octal(&mut self, name: &str) -> Option<u32> {
+        let setting = Self::setting(name);
+        let (value, is_flag) = self.raw(name).filter(|(v, _)| !v.is_empty())?;
+        let text = value.to_string_lossy();
+        let bits = u32::from_str_radix(text.trim(), 8)
+            .ok()
+            .filter(|&bits| bits <= 0o777);
+        if bits.is_none() {
+            self.problem(setting, is_flag, &text, "the umask");
+        }
+        bits
+    }
+}

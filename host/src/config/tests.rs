@@ -1,0 +1,120 @@
+//! Values, ranges and which mistakes stop the start.
+
+use super::*;
+
+fn config(pairs: &[(&'static str, &str)]) -> (Config, Vec<Problem>) {
+    let mut values = Values::new();
+    for (name, value) in pairs {
+        values.set_variable(name, *value);
+    }
+    Config::from_values(&values)
+}
+
+#[test]
+fn defaults_are_those_of_the_table_and_have_no_problem() {
+    let (config, problems) = config(&[]);
+    assert_eq!(problems, []);
+    assert_eq!(config.encoders.jpeg_quality, 75);
+    assert_eq!(config.image_cache_bytes, 10_240_000);
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.cache_control, "max-age=86400");
+    assert_eq!(config.filename_pattern, "_pyr_");
+    assert!(config.render_threads >= 1);
+    assert_eq!(config.cors, None);
+    for setting in SETTINGS {
+        match setting.kind {
+            SettingKind::Integer(min, max) => {
+                let default: i64 = setting.default.parse().unwrap();
+                assert!((min..=max).contains(&default), "{}", setting.name);
+            }
+            SettingKind::Number(..) => assert!(setting.default.parse::<f64>().is_ok(), "{}", setting.name),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn inherited_variables_warn_and_are_replaced_new_ones_stop_the_start() {
+    let (config, problems) = config(&[
+        ("JPEG_QUALITY", "150"),
+        ("PNG_QUALITY", "best"),
+        ("MAX_CVT", "-7"),
+        ("RENDER_QUEUE", "0"),
+        ("MAX_BODY_SIZE", "many"),
+    ]);
+    assert_eq!(
+        (config.encoders.jpeg_quality, config.encoders.png_quality),
+        (100, 1)
+    );
+    assert_eq!(config.limits.max_export_side, None);
+    let severities: Vec<_> = problems.iter().map(|p| (p.name.as_str(), p.severity)).collect();
+    assert_eq!(
+        severities,
+        [
+            ("JPEG_QUALITY", Severity::Warning),
+            ("PNG_QUALITY", Severity::Warning),
+            ("RENDER_QUEUE", Severity::Error),
+            ("MAX_BODY_SIZE", Severity::Error),
+        ]
+    );
+    assert_eq!(
+        problems[0].to_string(),
+        "JPEG_QUALITY: \"150\" is not 1 to 100; 100 is used"
+    );
+}
+
+#[test]
+fn flags_win_and_their_mistakes_stop_the_start() {
+    let mut values = Values::new();
+    values.set_variable("JPEG_QUALITY", "10");
+    values.set_flag("JPEG_QUALITY", "20");
+    values.set_flag("PNG_QUALITY", "11");
+    let (config, problems) = Config::from_values(&values);
+    assert_eq!(config.encoders.jpeg_quality, 20);
+    assert_eq!(
+        (problems[0].name.as_str(), problems[0].severity),
+        ("--png-quality", Severity::Error)
+    );
+}
+
+#[test]
+fn booleans_have_many_spellings() {
+    for (text, expected) in [
+        ("1", true),
+        ("on", true),
+        ("Yes", true),
+        ("TRUE", true),
+        ("0", false),
+        ("off", false),
+        ("2", true),
+    ] {
+        let (config, problems) = config(&[("ALLOW_UPSCALING", text)]);
+        assert_eq!(
+            (config.limits.allow_upscaling, problems.len()),
+            (expected, 0),
+            "{text}"
+        );
+    }
+    let (config, problems) = config(&[("ALLOW_UPSCALING", "perhaps")]);
+    assert!(config.limits.allow_upscaling && problems.len() == 1);
+}
+
+#[test]
+fn empty_means_unset_for_numbers_and_off_for_cors() {
+    let (config, problems) = config(&[("JPEG_QUALITY", ""), ("CORS", ""), ("CACHE_CONTROL", "")]);
+    assert_eq!(problems, []);
+    assert_eq!(config.encoders.jpeg_quality, 75);
+    assert_eq!(config.cors.as_deref(), Some(""));
+    assert_eq!(config.cache_control, "");
+}
+
+#[test]
+fn the_documented_name_of_the_metadata_cache_wins() {
+    let (config, _) = config(&[
+        ("MAX_IMAGE_METADATA_CACHE_SIZE", "5"),
+        ("MAX_METADATA_CACHE_SIZE", "7"),
+    ]);
+    assert_eq!(config.open_images, Some(5));
+    let (config, _) = super::tests::config(&[("MAX_METADATA_CACHE_SIZE", "-1")]);
+    assert_eq!(config.open_images, None);
+}
