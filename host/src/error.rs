@@ -68,6 +68,10 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Not a failure: the answer needs a disk, and was asked for on a thread that must not wait for one.
+    /// It never reaches a client.
+    #[error("the answer needs input or output")]
+    NeedsIo,
     /// The client has gone: nobody reads the reply.
     #[error("the client has gone")]
     Cancelled,
@@ -107,7 +111,7 @@ impl Error {
             Self::BodyTooLarge { .. } => 413,
             Self::QueryTooLong { .. } => 414,
             Self::UnsupportedSource { .. } => 415,
-            Self::Fault { .. } => 500,
+            Self::Fault { .. } | Self::NeedsIo => 500,
             Self::NotImplemented { .. } => 501,
             Self::Unavailable { .. } | Self::Cancelled => 503,
         }
@@ -124,7 +128,7 @@ impl Error {
             Self::BodyTooLarge { limit_bytes } => format!("request body larger than {limit_bytes} bytes"),
             Self::QueryTooLong { limit_bytes } => format!("query longer than {limit_bytes} bytes"),
             Self::UnsupportedSource { .. } => "this kind of image is not supported".into(),
-            Self::Fault { .. } => "the image could not be processed".into(),
+            Self::Fault { .. } | Self::NeedsIo => "the image could not be processed".into(),
             Self::Unavailable { .. } | Self::Cancelled => "the server is busy, try again later".into(),
         }
     }

@@ -7,10 +7,12 @@
 //!
 //! [`handler`] is the only module that knows all the others. ARCHITECTURE.md tells who may know whom.
 
+pub mod cli;
 pub mod handler;
 
 pub mod error;
 pub mod limits;
+pub mod logging;
 
 pub mod config;
 pub mod server;

@@ -1,3 +1,7 @@
 //! Arguments → configuration → run → exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    iiphost::cli::run(std::env::args_os())
+}

@@ -294,7 +294,7 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "settings of modules: module.option=value, separated by commas",
     ),
-    inherited(
+    own(
         "FCGI_WEB_SERVER_ADDRS",
         Addresses,
         "",

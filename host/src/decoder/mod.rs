@@ -1,1 +1,23 @@
-//! decoder
+//! Decoder modules: finding and loading them, choosing one for a file, keeping images open, reading pixels.
+//!
+//! Nothing outside this module calls into a decoder. What comes in is plain
+//! [`iiphost_plugin_api`] types, what goes out is [`ImageInfo`](crate::image_info::ImageInfo) and
+//! [`Raster`](crate::raster::Raster).
+
+mod call;
+mod convert;
+mod faults;
+mod handles;
+mod image;
+mod loader;
+mod read;
+mod registry;
+
+pub use call::{Call, CallScope};
+pub use convert::image_info;
+pub use faults::Faults;
+pub use handles::{Handles, Opened};
+pub use image::OpenImage;
+pub use loader::{CHECK_ARGUMENT, LoadFailure, ModuleList, ModuleSpec, Origin, check_in_child, load_modules};
+pub use read::read_region;
+pub use registry::{Module, ProbeResult, Registry};

@@ -45,6 +45,10 @@ pub struct Plan {
     pub tile: Option<(u32, u32)>,
     /// The region in pixels of the full size, rounded: for canonical URIs.
     pub full_region: Region,
+    /// What `max` gives for the region.
+    pub max_size: Size,
+    /// What `^max` gives for the region; `None` if enlarging is switched off.
+    pub max_upscaled_size: Option<Size>,
     /// Output pixels per full-size pixel, across and down: for the physical resolution.
     pub scale: (f64, f64),
 }
@@ -78,8 +82,10 @@ pub fn plan(view: &View, page: &Page, limits: &Limits) -> Result<Plan, Error> {
         Frame::Scaled { size, region } => scaled(view, page, *size, *region)?,
         Frame::Export { region, size, rules } => {
             let region = geometry::resolve(region, page.size())?;
-            let wanted = size::output_size(size, &region, rules, page, limits)?;
-            export(view, page, &region, wanted, rules.match_tiles)
+            let wanted = size::output_size(size, &region, rules, page.size(), limits)?;
+            let mut plan = export(view, page, &region, wanted, rules.match_tiles);
+            (plan.max_size, plan.max_upscaled_size) = size::max_sizes(&region, page.size(), limits);
+            plan
         }
     };
     plan.quality_layers = quality_layers(
@@ -112,6 +118,8 @@ fn unscaled(view: &View, page: &Page, level: usize, source: Region) -> Plan {
         quality_layers: 0,
         tile: page_tile(page, level, &source),
         full_region: geometry::full_region(page, level, &source),
+        max_size: size,
+        max_upscaled_size: None,
         scale,
     }
 }
@@ -225,7 +233,8 @@ fn export(
 
 /// Quality layers to decode, 0 = all: `asked` is `LYR`, `available` what the file holds, `max` is
 /// `MAX_LAYERS`. By default the larger half is decoded.
-fn quality_layers(asked: i64, available: u32, max: i64) -> u32 {
+#[must_use]
+pub fn quality_layers(asked: i64, available: u32, max: i64) -> u32 {
     let available = i64::from(available.max(1));
     let wanted = match (max, asked) {
         (m, a) if m > 0 => {

@@ -2,7 +2,6 @@
 
 use super::geometry::Resolved;
 use crate::error::Error;
-use crate::image_info::Page;
 use crate::limits::{Limits, Size};
 use crate::view::{OverLimit, SizeRules, SizeSpec, Upscaling};
 
@@ -17,12 +16,11 @@ pub struct PictureLimits {
     pub max_area: u64,
 }
 
-/// The limits of exports of a page.
+/// The limits of exports of a page of size `full`.
 ///
 /// Without `MAX_CVT` a whole picture is never cut down, and enlarging stays finite.
 #[must_use]
-pub fn picture_limits(page: &Page, limits: &Limits) -> PictureLimits {
-    let full = page.size();
+pub fn picture_limits(full: Size, limits: &Limits) -> PictureLimits {
     let (max_width, max_height) = match limits.max_export_side {
         Some(side) => (side, side),
         None => (full.width.max(5000), full.height.max(5000)),
@@ -61,16 +59,16 @@ pub(super) fn output_size(
     spec: &SizeSpec,
     region: &Resolved,
     rules: &SizeRules,
-    page: &Page,
+    full: Size,
     limits: &Limits,
 ) -> Result<Wanted, Error> {
     let ratio = region.full_width / region.full_height;
     let natural: Sides = (f64::from(region.pixels.width), f64::from(region.pixels.height));
-    let bounds = picture_limits(page, limits);
+    let bounds = picture_limits(full, limits);
     let mut derived = (false, false);
     let asked: Sides = match *spec {
         SizeSpec::Natural | SizeSpec::Max { upscale: false } => natural,
-        SizeSpec::Max { upscale: true } => return Ok(largest(natural, ratio, &bounds, limits)),
+        SizeSpec::Max { upscale: true } => largest(natural, ratio, &bounds),
         SizeSpec::Width(width) => {
             derived.1 = true;
             (width as f64, (width as f64 / ratio).round().max(1.0))
@@ -202,21 +200,31 @@ fn fit_area(sides: Sides, area: f64) -> Sides {
     )
 }
 
-/// The largest size of a ratio that the limits allow, enlarging where that is allowed.
-fn largest(natural: Sides, ratio: f64, bounds: &PictureLimits, limits: &Limits) -> Wanted {
+/// The largest size of a ratio that the limits allow.
+fn largest(natural: Sides, ratio: f64, bounds: &PictureLimits) -> Sides {
     let (width, height) = (f64::from(bounds.max_width), f64::from(bounds.max_height));
-    let sides = if limits.allow_upscaling {
-        if natural.0 / width > natural.1 / height {
-            (width, (width / ratio).round().clamp(1.0, height))
-        } else {
-            ((height * ratio).round().clamp(1.0, width), height)
-        }
+    let sides = if natural.0 / width > natural.1 / height {
+        (width, (width / ratio).round().clamp(1.0, height))
     } else {
-        fit_box(natural, ratio, width, height)
+        ((height * ratio).round().clamp(1.0, width), height)
     };
-    let sides = fit_area(sides, bounds.max_area as f64);
-    Wanted {
-        size: Size::new(sides.0 as u32, sides.1 as u32),
-        derived: (false, false),
-    }
+    fit_area(sides, bounds.max_area as f64)
+}
+
+/// What `max` and, where enlarging is allowed, `^max` give for a region.
+pub(super) fn max_sizes(region: &Resolved, full: Size, limits: &Limits) -> (Size, Option<Size>) {
+    let ratio = region.full_width / region.full_height;
+    let natural = (f64::from(region.pixels.width), f64::from(region.pixels.height));
+    let bounds = picture_limits(full, limits);
+    let size = |sides: Sides| Size::new(sides.0 as u32, sides.1 as u32);
+    let fitted = fit_box(
+        natural,
+        ratio,
+        f64::from(bounds.max_width),
+        f64::from(bounds.max_height),
+    );
+    let upscaled = limits
+        .allow_upscaling
+        .then(|| size(largest(natural, ratio, &bounds)));
+    (size(fit_area(fitted, bounds.max_area as f64)), upscaled)
 }

@@ -301,6 +301,12 @@ fn enlarging_that_is_switched_off_is_501_or_the_own_size() {
     };
     assert_eq!(run(SizeSpec::Width(2000), IIIF3_UP).unwrap_err().status(), 501);
     assert_eq!(
+        run(SizeSpec::Max { upscale: true }, IIIF3_UP)
+            .unwrap_err()
+            .status(),
+        501
+    );
+    assert_eq!(
         run(SizeSpec::Width(2000), IIP).unwrap().size,
         Size::new(1000, 700)
     );

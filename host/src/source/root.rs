@@ -135,6 +135,23 @@ impl Root {
         Ok((FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then(|| Stamp::of(&stat)))
     }
 
+    /// The state of a folder, `None` if there is none of that path inside the root. It changes when a
+    /// name in it comes or goes.
+    ///
+    /// # Errors
+    /// Every other failure of the system, for the log.
+    pub fn folder_stamp(&self, path: &Path) -> Result<Option<Stamp>, Errno> {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        let Some(fd) = self.open_fd(path, OFlags::PATH | OFlags::DIRECTORY)? else {
+            return Ok(None);
+        };
+        Ok(Some(Stamp::of(&fs::fstat(fd)?)))
+    }
+
     /// Opens a regular file, `None` if there is none of that path inside the root.
     ///
     /// # Errors

@@ -1,0 +1,162 @@
+//! Starting the server.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::ArgMatches;
+
+use crate::config::{Config, Values};
+use crate::decoder::{LoadFailure, Module, ModuleList, Origin, Registry, load_modules};
+use crate::handler::Handler;
+use crate::logging;
+use crate::server::{self, IntakeLimits, ListenAddress, ListenConfig, Timeouts};
+use crate::source::Root;
+
+/// What loading the modules gave.
+pub(super) struct Modules {
+    pub(super) modules: Vec<Module>,
+    pub(super) failures: Vec<LoadFailure>,
+}
+
+/// Loads the modules of a configuration.
+///
+/// # Errors
+/// A list of modules or options that means nothing.
+pub(super) fn load(config: &Config) -> anyhow::Result<Modules> {
+    let list = ModuleList::parse(&config.decoder_modules)
+        .map_err(|mistakes| anyhow::anyhow!("DECODER_MODULES: {}", mistakes.join("; ")))?;
+    let options = module_options(&config.decoder_options)?;
+    let (modules, failures) = load_modules(&list, &options);
+    Ok(Modules { modules, failures })
+}
+
+/// `DECODER_OPTIONS`: `module.option=value`, separated by commas.
+fn module_options(text: &str) -> anyhow::Result<Vec<(String, String, String)>> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+        .map(|entry| {
+            let parts = entry
+                .split_once('=')
+                .and_then(|(name, value)| Some((name.split_once('.')?, value)));
+            let ((module, option), value) =
+                parts.with_context(|| format!("DECODER_OPTIONS: {entry:?} is not module.option=value"))?;
+            Ok((
+                module.trim().to_owned(),
+                option.trim().to_owned(),
+                value.trim().to_owned(),
+            ))
+        })
+        .collect()
+}
+
+/// A handler for a configuration and modules.
+///
+/// # Errors
+/// A root that cannot be opened, and every setting that cannot be used.
+pub(super) fn handler(
+    config: Config,
+    modules: Vec<Module>,
+    directory: Option<PathBuf>,
+    http: bool,
+) -> anyhow::Result<Handler> {
+    let root = match &config.filesystem_prefix {
+        Some(prefix) => Root::from_prefix(prefix)
+            .with_context(|| format!("FILESYSTEM_PREFIX: cannot open {}", prefix.display()))?,
+        None => {
+            let directory = config.default_root(directory, http);
+            Root::new(&directory)
+                .with_context(|| format!("cannot open the folder {}", directory.display()))?
+        }
+    };
+    let root = root
+        .with_suffix(&config.filesystem_suffix)
+        .with_links_outside(config.follow_symlinks);
+    Handler::new(config, root, Registry::new(modules))
+        .map_err(|mistakes| anyhow::anyhow!(mistakes.join("\niiphost: ")))
+}
+
+/// Serves until told to stop.
+pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitCode> {
+    let start = Instant::now();
+    let config = super::config(values)?;
+    logging::start(&config)?;
+    let listen = listen_config(matches, &config)?;
+    let Modules { modules, failures } = load(&config)?;
+    let (optional, fatal): (Vec<_>, Vec<_>) = failures
+        .into_iter()
+        .partition(|f| f.spec.origin == Origin::Optional);
+    optional.iter().for_each(|failure| tracing::warn!("{failure}"));
+    super::refuse(fatal.iter().map(LoadFailure::to_string))?;
+    anyhow::ensure!(
+        !modules.is_empty(),
+        "DECODER_MODULES leaves no module to read images with"
+    );
+    for module in &modules {
+        tracing::info!(
+            id = module.info.id,
+            version = module.info.version,
+            abi = format!("{}.{}", module.abi.0, module.abi.1),
+            path = %module.path.display(),
+            "module loaded"
+        );
+    }
+    let directory = matches.get_one::<PathBuf>("DIR").cloned();
+    let http = !listen.http.is_empty();
+    if config.filesystem_prefix.is_none() && directory.is_none() && !http {
+        tracing::warn!("FILESYSTEM_PREFIX is not set: every readable image of this machine is served");
+    }
+    let reopen = config.log_file.clone();
+    let handler = Arc::new(handler(config, modules, directory, http)?);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        threads = handler.render_threads(),
+        start_ms = start.elapsed().as_millis() as u64,
+        "started"
+    );
+    let reload = {
+        let handler = handler.clone();
+        move || {
+            handler.clear();
+            if reopen.is_some() {
+                logging::reopen();
+            }
+            tracing::info!("caches emptied, images closed");
+        }
+    };
+    server::run(listen, handler, reload).context("cannot serve")?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn listen_config(matches: &ArgMatches, config: &Config) -> anyhow::Result<ListenConfig> {
+    let addresses = |name: &str| -> anyhow::Result<Vec<ListenAddress>> {
+        let given = matches.get_many::<String>(name).into_iter().flatten();
+        given
+            .map(|text| text.parse().map_err(|e| anyhow::anyhow!("--{name} {text}: {e}")))
+            .collect()
+    };
+    let (fastcgi, http) = (addresses("bind")?, addresses("http")?);
+    let default = ListenConfig::default();
+    Ok(ListenConfig {
+        inherited: fastcgi.is_empty() && http.is_empty(),
+        fastcgi,
+        http,
+        backlog: config.backlog,
+        socket_mode: config.socket_mode,
+        allowed_web_servers: config.web_server_addresses.clone(),
+        max_connections: config.max_connections,
+        intake: IntakeLimits {
+            max_body_bytes: usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX),
+            ..IntakeLimits::default()
+        },
+        timeouts: Timeouts {
+            idle: config.idle_time,
+            ..Timeouts::default()
+        },
+        ..default
+    })
+}

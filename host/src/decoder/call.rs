@@ -1,0 +1,88 @@
+//! The surroundings of calls into a decoder: deadline, cancellation, log.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use iiphost_plugin_api::{CallContext, HostServices, Limits, LogLevel};
+
+/// How long one piece of work may run, and whether somebody still waits for it.
+#[derive(Clone, Debug)]
+pub struct CallScope {
+    deadline: Instant,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl CallScope {
+    /// Work until `deadline`, unless `abandoned` is set before.
+    #[must_use]
+    pub fn new(deadline: Instant, abandoned: Arc<AtomicBool>) -> Self {
+        Self { deadline, abandoned }
+    }
+
+    /// Work of at most `time` that nobody abandons.
+    #[must_use]
+    pub fn with_time(time: Duration) -> Self {
+        Self::new(Instant::now() + time, Arc::default())
+    }
+
+    /// When the work must have ended.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether nobody waits any more.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// A call of a module about an image, with limits.
+    #[must_use]
+    pub fn call<'a>(&'a self, module: &'a str, identifier: &'a [u8]) -> Call<'a> {
+        Call {
+            scope: self,
+            module,
+            identifier,
+        }
+    }
+}
+
+/// One call of a module about an image.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    scope: &'a CallScope,
+    module: &'a str,
+    identifier: &'a [u8],
+}
+
+impl Call<'_> {
+    /// The context handed to the module.
+    #[must_use]
+    pub fn context(&self, limits: Limits) -> CallContext<'_> {
+        CallContext::new(limits, self)
+    }
+}
+
+impl HostServices for Call<'_> {
+    fn is_cancelled(&self) -> bool {
+        self.scope.is_abandoned()
+    }
+
+    fn time_left(&self) -> Duration {
+        self.scope.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn log(&self, level: LogLevel, message: &str) {
+        let module = self.module;
+        let image = self.identifier.escape_ascii();
+        let message = message.escape_debug();
+        match level {
+            LogLevel::Error => tracing::error!(module, %image, "{message}"),
+            LogLevel::Warning => tracing::warn!(module, %image, "{message}"),
+            LogLevel::Info => tracing::info!(module, %image, "{message}"),
+            LogLevel::Debug => tracing::debug!(module, %image, "{message}"),
+        }
+    }
+}

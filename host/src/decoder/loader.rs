@@ -1,0 +1,357 @@
+//! Finding module libraries, trying each in a process of its own, loading them.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use iiphost_plugin_api::{Options, host};
+
+use super::registry::Module;
+
+/// The modules every installation has, in the order they are asked last.
+const BUILT_IN: &[&str] = &["tiff"];
+
+/// How long a library may take to load.
+const LOAD_TIME: Duration = Duration::from_secs(10);
+
+/// Where a module came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It comes with the host.
+    BuiltIn,
+    /// The operator listed it; its failure stops the start.
+    Listed,
+    /// The operator listed it with `optional:`; its failure is a warning.
+    Optional,
+}
+
+impl Origin {
+    /// The name shown by `--list-modules`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "built-in",
+            Self::Listed => "listed",
+            Self::Optional => "optional",
+        }
+    }
+}
+
+/// A module to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleSpec {
+    /// What was written: a path or a bare name.
+    pub name: String,
+    /// Who asked for it.
+    pub origin: Origin,
+}
+
+/// `DECODER_MODULES`: which modules to load, in the order that decides ties.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleList {
+    /// Listed modules first, then the built-in ones not named.
+    pub modules: Vec<ModuleSpec>,
+}
+
+impl ModuleList {
+    /// Reads the list: names or paths separated by commas; `optional:NAME` may fail, `-NAME` leaves a
+    /// built-in module out, naming a built-in sets its place.
+    ///
+    /// # Errors
+    /// A sentence for each entry that means nothing.
+    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        let mut modules: Vec<ModuleSpec> = Vec::new();
+        let mut left_out = Vec::new();
+        let mut problems = Vec::new();
+        for entry in text.split(',').map(str::trim).filter(|e| !e.is_empty()) {
+            if let Some(name) = entry.strip_prefix('-') {
+                if BUILT_IN.contains(&name) {
+                    left_out.push(name);
+                } else {
+                    problems.push(format!(
+                        "{name:?} is no built-in module to leave out; there are: {}",
+                        BUILT_IN.join(", ")
+                    ));
+                }
+                continue;
+            }
+            let (name, optional) = match entry.strip_prefix("optional:") {
+                Some(name) => (name.trim(), true),
+                None => (entry, false),
+            };
+            let origin = if optional {
+                Origin::Optional
+            } else if BUILT_IN.contains(&name) {
+                Origin::BuiltIn
+            } else {
+                Origin::Listed
+            };
+            if modules.iter().any(|m| m.name == name) {
+                problems.push(format!("{name:?} is listed twice"));
+            } else {
+                modules.push(ModuleSpec {
+                    name: name.to_owned(),
+                    origin,
+                });
+            }
+        }
+        for name in BUILT_IN {
+            let named = modules.iter().any(|m| m.name == *name);
+            if !named && !left_out.contains(name) {
+                modules.push(ModuleSpec {
+                    name: (*name).to_owned(),
+                    origin: Origin::BuiltIn,
+                });
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self { modules })
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// A module that could not be loaded.
+#[derive(Clone, Debug)]
+pub struct LoadFailure {
+    /// What was asked for.
+    pub spec: ModuleSpec,
+    /// Where it was looked for, if it was found there.
+    pub path: Option<PathBuf>,
+    /// One sentence: what is wrong, what is accepted, what to do.
+    pub reason: String,
+}
+
+impl std::fmt::Display for LoadFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "module {}: {}", self.spec.name, self.reason)
+    }
+}
+
+/// Loads modules in order. Each library is first loaded in a child process, so that one that crashes or
+/// hangs while it loads is reported, not suffered.
+#[must_use]
+pub fn load_modules(
+    list: &ModuleList,
+    options: &[(String, String, String)],
+) -> (Vec<Module>, Vec<LoadFailure>) {
+    let mut failures = Vec::new();
+    let mut children = Vec::new();
+    for spec in &list.modules {
+        match locate(&spec.name) {
+            Ok(path) => {
+                let child = start_check(&path);
+                children.push((spec, path, child));
+            }
+            Err(reason) => failures.push(LoadFailure {
+                spec: spec.clone(),
+                path: None,
+                reason,
+            }),
+        }
+    }
+    let mut modules: Vec<Module> = Vec::new();
+    for (spec, path, child) in children {
+        let loaded = child
+            .and_then(|child| finish_check(child, &path))
+            .and_then(|()| load_one(spec, &path, options))
+            .and_then(
+                |module| match modules.iter().find(|m| m.info.id == module.info.id) {
+                    Some(first) => Err(format!(
+                        "{} has the id {:?} of {}; two modules of one id cannot be told apart, leave one out",
+                        path.display(),
+                        module.info.id,
+                        first.path.display()
+                    )),
+                    None => Ok(module),
+                },
+            );
+        match loaded {
+            Ok(module) => modules.push(module),
+            Err(reason) => failures.push(LoadFailure {
+                spec: spec.clone(),
+                path: Some(path),
+                reason,
+            }),
+        }
+    }
+    (modules, failures)
+}
+
+fn load_one(spec: &ModuleSpec, path: &Path, options: &[(String, String, String)]) -> Result<Module, String> {
+    let start = Instant::now();
+    let loaded = host::load(path).map_err(|e| e.to_string())?;
+    let mut decoder = loaded.decoder;
+    let own = options.iter().filter(|(module, ..)| *module == loaded.info.id);
+    let entries = own
+        .map(|(_, name, value)| (name.clone(), value.clone()))
+        .collect();
+    decoder
+        .configure(&Options::new(entries))
+        .map_err(|e| format!("{} does not take its options: {e}", path.display()))?;
+    Ok(Module {
+        info: loaded.info,
+        path: path.to_owned(),
+        origin: spec.origin,
+        abi: loaded.abi_version,
+        load_time: start.elapsed(),
+        decoder: Box::new(host::Serialized::new(decoder)),
+    })
+}
+
+/// The library of a path or bare name.
+fn locate(name: &str) -> Result<PathBuf, String> {
+    if name.contains('/') {
+        return Ok(PathBuf::from(name));
+    }
+    let file = format!("libiiphost_{name}.so");
+    let folders = search_folders();
+    for folder in &folders {
+        for candidate in [folder.join(&file), folder.join(name)] {
+            if candidate.is_file() && candidate.extension() == Some(OsStr::new("so")) {
+                return Ok(candidate);
+            }
+        }
+    }
+    let places: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
+    Err(format!(
+        "{file} is not in {}; give the path of the library, or build the modules",
+        places.join(" or ")
+    ))
+}
+
+/// Beside the executable, and in `../lib/iiphost/` as packages install them.
+fn search_folders() -> Vec<PathBuf> {
+    let executable = std::env::current_exe().ok();
+    let beside = executable
+        .as_deref()
+        .and_then(Path::parent)
+        .map(Path::to_path_buf);
+    let installed = beside
+        .as_deref()
+        .and_then(Path::parent)
+        .map(|p| p.join("lib/iiphost"));
+    // Test programs run from a folder below the one that has the libraries.
+    let above = beside
+        .as_deref()
+        .filter(|b| b.ends_with("deps"))
+        .and_then(Path::parent)
+        .map(Path::to_path_buf);
+    beside.into_iter().chain(above).chain(installed).collect()
+}
+
+/// The hidden first argument of the process that tries a library.
+pub const CHECK_ARGUMENT: &str = "--try-to-load-module";
+
+/// What the child process does: load the library, ask it what it is.
+///
+/// # Errors
+/// The refusal, one sentence.
+pub fn check_in_child(path: &Path) -> Result<(), String> {
+    let loaded = host::load(path).map_err(|e| e.to_string())?;
+    // Asked again on purpose: a module that crashes when it describes itself is found here.
+    let _ = loaded.decoder.describe();
+    Ok(())
+}
+
+fn start_check(path: &Path) -> Result<Child, String> {
+    let executable =
+        std::env::current_exe().map_err(|e| format!("cannot find the host's own program: {e}"))?;
+    Command::new(executable)
+        .arg(CHECK_ARGUMENT)
+        .arg(path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("cannot start a process to try {}: {e}", path.display()))
+}
+
+fn finish_check(mut child: Child, path: &Path) -> Result<(), String> {
+    let start = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if start.elapsed() > LOAD_TIME => {
+                // A child that ended just now cannot be killed; either way it is gone.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!(
+                    "{} did not finish loading within {} seconds; its constructors or its description hang",
+                    path.display(),
+                    LOAD_TIME.as_secs()
+                ));
+            }
+            Ok(None) => std::thread::sleep(Duration::from_millis(1)),
+            Err(error) => {
+                return Err(format!(
+                    "cannot wait for the process that tries {}: {error}",
+                    path.display()
+                ));
+            }
+        }
+    };
+    if status.success() {
+        return Ok(());
+    }
+    if let Some(signal) = status.signal() {
+        return Err(format!(
+            "{} crashed while it was loaded (signal {signal}); it was tried in a process of its own, the host is unharmed",
+            path.display()
+        ));
+    }
+    let mut text = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        // A reason cut short is still the best there is.
+        let _ = stderr.take(4096).read_to_string(&mut text);
+    }
+    let reason = text.trim();
+    if reason.is_empty() {
+        Err(format!(
+            "{} ended the process that tried it ({status})",
+            path.display()
+        ))
+    } else {
+        Err(reason.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<(String, Origin)> {
+        ModuleList::parse(text)
+            .unwrap()
+            .modules
+            .into_iter()
+            .map(|m| (m.name, m.origin))
+            .collect()
+    }
+
+    #[test]
+    fn built_in_modules_come_last_unless_named_or_left_out() {
+        assert_eq!(names(""), [("tiff".to_owned(), Origin::BuiltIn)]);
+        assert_eq!(
+            names("/opt/x.so, optional:y"),
+            [
+                ("/opt/x.so".to_owned(), Origin::Listed),
+                ("y".to_owned(), Origin::Optional),
+                ("tiff".to_owned(), Origin::BuiltIn)
+            ]
+        );
+        assert_eq!(names("tiff,/opt/x.so")[0].0, "tiff");
+        assert_eq!(names("-tiff"), []);
+    }
+
+    #[test]
+    fn entries_that_mean_nothing_are_all_named() {
+        let problems = ModuleList::parse("-nothing,/a.so,/a.so").unwrap_err();
+        assert_eq!(problems.len(), 2);
+        assert!(problems[0].contains("nothing") && problems[1].contains("/a.so"));
+    }
+}

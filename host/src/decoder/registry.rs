@@ -1,0 +1,125 @@
+//! The loaded modules, and which of them takes a file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use iiphost_plugin_api::{ByteSource, Claim, ClaimLevel, DecodeError, FileHead, ImageDecoder, ModuleInfo};
+
+use super::faults::Faults;
+use super::loader::Origin;
+
+/// A loaded module.
+pub struct Module {
+    /// What it says about itself.
+    pub info: ModuleInfo,
+    /// Where it came from.
+    pub path: PathBuf,
+    /// Built in, or listed by the operator.
+    pub origin: Origin,
+    /// ABI version it was built for.
+    pub abi: (u32, u32),
+    /// How long loading took.
+    pub load_time: Duration,
+    /// The decoder.
+    pub decoder: Box<dyn ImageDecoder>,
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Module")
+            .field("info", &self.info)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One module's answer about a file.
+#[derive(Clone, Debug)]
+pub struct ProbeResult {
+    /// Id of the module.
+    pub module: String,
+    /// Its claim.
+    pub claim: Claim,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// The loaded modules, in the order that decides ties.
+#[derive(Debug, Default)]
+pub struct Registry {
+    modules: Vec<Arc<Module>>,
+    faults: Faults,
+}
+
+impl Registry {
+    /// A registry of modules; the first of equal claims wins.
+    #[must_use]
+    pub fn new(modules: Vec<Module>) -> Self {
+        Self {
+            modules: modules.into_iter().map(Arc::new).collect(),
+            faults: Faults::new(),
+        }
+    }
+
+    /// The modules in order.
+    #[must_use]
+    pub fn modules(&self) -> &[Arc<Module>] {
+        &self.modules
+    }
+
+    /// Files and modules in quarantine.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The first bytes of a source, for [`choose`](Self::choose).
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    pub fn read_head(source: &dyn ByteSource) -> Result<Vec<u8>, DecodeError> {
+        let mut head = vec![0; FileHead::MAX_LEN];
+        let mut filled = 0;
+        while filled < head.len() {
+            let count = source.read_at(filled as u64, &mut head[filled..])?;
+            if count == 0 {
+                break;
+            }
+            filled += count;
+        }
+        head.truncate(filled);
+        Ok(head)
+    }
+
+    /// The module with the highest claim, `None` if none claims the file. Modules in quarantine are not asked.
+    #[must_use]
+    pub fn choose(&self, head: &FileHead<'_>) -> Option<&Arc<Module>> {
+        let mut best: Option<(&Arc<Module>, ClaimLevel)> = None;
+        for module in &self.modules {
+            if self.faults.module_is_quarantined(&module.info.id) {
+                continue;
+            }
+            let level = module.decoder.probe(head).level;
+            if level > best.map_or(ClaimLevel::None, |(_, level)| level) {
+                best = Some((module, level));
+            }
+        }
+        best.map(|(module, _)| module)
+    }
+
+    /// Every module's answer about a file.
+    #[must_use]
+    pub fn probe(&self, head: &FileHead<'_>) -> Vec<ProbeResult> {
+        let probe = |module: &Arc<Module>| {
+            let start = Instant::now();
+            let claim = module.decoder.probe(head);
+            ProbeResult {
+                module: module.info.id.clone(),
+                claim,
+                time: start.elapsed(),
+            }
+        };
+        self.modules.iter().map(probe).collect()
+    }
+}
