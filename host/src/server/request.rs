@@ -61,6 +61,22 @@ pub struct Request {
 }
 
 impl Request {
+    /// A GET of nothing.
+    #[must_use]
+    pub fn new(transport: Transport) -> Self {
+        Self {
+            transport,
+            method: Method::Get,
+            path: String::new(),
+            query: Vec::new(),
+            body: Vec::new(),
+            headers: Vec::new(),
+            https: false,
+            server_name: None,
+            peer: None,
+        }
+    }
+
     /// The value of a header field by its lower-case name, the first one if it is repeated.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&[u8]> {
