@@ -86,15 +86,31 @@ mod tests {
 
     #[test]
     fn an_identifier_is_read_as_sent_then_with_spaces_then_decoded_again() {
-        let all = Leniency { plus_is_space: true, encoded_twice: true };
+        let all = Leniency {
+            plus_is_space: true,
+            encoded_twice: true,
+        };
         assert_eq!(candidates(b"a.tif", all), [b"a.tif".to_vec()]);
         assert_eq!(
             candidates(b"a+b%2520c.tif", all),
-            [b"a+b%20c.tif".to_vec(), b"a b%20c.tif".to_vec(), b"a+b c.tif".to_vec()]
+            [
+                b"a+b%20c.tif".to_vec(),
+                b"a b%20c.tif".to_vec(),
+                b"a+b c.tif".to_vec()
+            ]
         );
-        assert_eq!(candidates(b"a+b%2520c.tif", Leniency::default()), [b"a+b%20c.tif".to_vec()]);
         assert_eq!(
-            candidates(b"a%2Bb", Leniency { plus_is_space: true, encoded_twice: false }),
+            candidates(b"a+b%2520c.tif", Leniency::default()),
+            [b"a+b%20c.tif".to_vec()]
+        );
+        assert_eq!(
+            candidates(
+                b"a%2Bb",
+                Leniency {
+                    plus_is_space: true,
+                    encoded_twice: false
+                }
+            ),
             [b"a+b".to_vec()]
         );
     }
