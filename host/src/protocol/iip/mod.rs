@@ -1,0 +1,118 @@
+//! The Internet Imaging Protocol, version 1.0.5 with the extensions of its open implementations.
+//!
+//! A query is a list of commands that run from left to right. Some name an image (`FIF`) or set something
+//! for later (`CNT`, `WID`, …), some answer. The first picture or document answers the whole request and
+//! ends it; information (`OBJ`) and errors are collected and sent when the list is through.
+
+mod argument;
+mod command;
+mod describe;
+mod failure;
+mod number_text;
+mod object;
+mod sample_document;
+mod samples;
+mod session;
+mod settings;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tiles;
+
+pub use sample_document::{SampleValues, ViewSamples, sample_reply};
+pub use tiles::{FramedCoding, framed_reply, push_framed_tile};
+
+use crate::error::Error;
+use crate::protocol::base::Base;
+use crate::protocol::{Answer, Images};
+
+use failure::Stop;
+use session::{Others, Session};
+
+/// The type of replies that have none of their own.
+const MEDIA_TYPE: &str = "application/vnd.netfpx";
+
+/// Most commands one request may run.
+const MAX_COMMANDS: usize = 512;
+
+/// The commands of a request, raw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query<'a> {
+    /// The text, not yet decoded; not empty.
+    pub text: &'a [u8],
+    /// It came as the body of a POST.
+    pub post: bool,
+    /// It came as a path (`FIF=` put before it), where `+` is never a space.
+    pub from_path: bool,
+}
+
+/// What the server can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// WebP pictures can be made.
+    pub webp: bool,
+    /// AVIF pictures can be made.
+    pub avif: bool,
+}
+
+/// Protocols that a query can hand over to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Foreign {
+    Iiif,
+    DeepZoom,
+    Zoomify,
+}
+
+/// Answers the commands of a query.
+///
+/// `others` answers for the protocols that name their own image, from the raw value of the command and what
+/// the query has set before it.
+///
+/// # Errors
+/// 400 for a bad argument or a limit, 404 for what does not exist, and whatever opening an image gives.
+/// Errors that IIP has a code for are an [`Answer::Reply`] with status 400.
+pub fn answer<S: Images>(
+    query: &Query<'_>,
+    images: &S,
+    settings: &Settings,
+    others: &mut dyn FnMut(Foreign, &[u8], &Base) -> Result<Answer<S::Image>, Error>,
+) -> Result<Answer<S::Image>, Error> {
+    let mut session = Session::new(images, *query, *settings);
+    match run(&mut session, query, others) {
+        Ok(answer) => Ok(answer),
+        Err(Stop::Failed(error)) => Err(error),
+        Err(Stop::NoImage { object }) => Ok(session.without_image(&object)),
+    }
+}
+
+/// Runs the commands up to the first that answers the request.
+fn run<S: Images>(
+    session: &mut Session<'_, S>,
+    query: &Query<'_>,
+    others: &mut Others<'_, S::Image>,
+) -> Result<Answer<S::Image>, Stop> {
+    // A body made by hand or by a tool often ends in a line end that belongs to no command.
+    let text = match query.post {
+        true => without_line_ends(query.text),
+        false => query.text,
+    };
+    for (count, item) in command::items(text).enumerate() {
+        if count >= MAX_COMMANDS {
+            return Err(Error::bad_request(format!("more than {MAX_COMMANDS} commands")).into());
+        }
+        if let Some(answer) = session.run(item, others)? {
+            return Ok(answer);
+        }
+    }
+    session.finish(text)
+}
+
+/// The text without the line ends at its end.
+fn without_line_ends(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., b'\r' | b'\n'] = text {
+        text = rest;
+    }
+    text
+}
