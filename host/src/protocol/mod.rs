@@ -4,6 +4,10 @@
 //! a finished document, or a picture the handler has still to make. It knows no file, no decoder and no
 //! socket, and makes no pixels.
 
+pub mod base;
+pub mod iip;
+pub mod percent;
+
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -129,6 +133,8 @@ pub struct SampleQuery<I> {
     pub width: u32,
     /// Pixels down.
     pub height: u32,
+    /// Quality layers asked for (`LYR`), 0 = not asked.
+    pub quality_layers: i64,
     /// Document to make.
     pub document: SampleDocument,
 }
@@ -153,6 +159,8 @@ pub struct TileRange<I> {
     pub level: usize,
     /// `QLT`, if named.
     pub quality: Option<i32>,
+    /// Quality layers asked for (`LYR`), 0 = not asked.
+    pub quality_layers: i64,
     /// Tiles in the order sent: wire number, column, row.
     pub tiles: Vec<(u32, u32, u32)>,
     /// Wire number of the level, echoed in the framing.
