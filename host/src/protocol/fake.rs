@@ -8,7 +8,7 @@ use iiphost_plugin_api::{AlphaMode, ColorModel, Resolution, ResolutionUnit, Samp
 use crate::error::Error;
 use crate::image_info::{ImageInfo, Level, Page};
 use crate::limits::{Limits, Size};
-use crate::protocol::iiif::{ExtraInfo, IiifSettings, PictureLimits, TrustedProxies};
+use crate::protocol::iiif::{ExtraInfo, IiifSettings, TrustedProxies};
 use crate::protocol::uri_map::UriMap;
 use crate::protocol::{Images, OpenedImage, tile_grid};
 use crate::server::{Method, Request, Transport};
@@ -212,14 +212,6 @@ pub(super) fn iiif_settings() -> IiifSettings {
         ],
         cors: true,
         limits: Limits::default(),
-        picture_limits: |limits, size| {
-            let side = |full: u32| limits.max_export_side.unwrap_or(full.max(5000));
-            PictureLimits {
-                max_width: side(size.width),
-                max_height: side(size.height),
-                max_area: None,
-            }
-        },
         uri_map: UriMap::default(),
     }
 }

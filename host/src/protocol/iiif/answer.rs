@@ -5,6 +5,7 @@ use super::id::Site;
 use super::parse::{Grammar, Parameters, Wanted};
 use super::{IiifSettings, Target, info, link, parse, view};
 use crate::error::Error;
+use crate::plan::picture_limits;
 use crate::protocol::base::Base;
 use crate::protocol::{Answer, Images, LinkRule, OpenedImage, Picture, PictureKind};
 use crate::server::{Method, Request, Response};
@@ -70,7 +71,7 @@ impl<S: Images> Call<'_, S> {
         let version = target.version.unwrap_or(self.settings.version);
         let id = self.id(target, identifier)?;
         let page = image.info().page(page_idx);
-        let limits = (self.settings.picture_limits)(&self.settings.limits, page.size());
+        let limits = picture_limits(page, &self.settings.limits);
         let rights = rights(&image, self.settings);
         let document = info::document(version, &id, page, limits, rights.as_deref(), self.settings);
         let response = Response::new(200)

@@ -8,26 +8,8 @@ use super::link::profile_uri;
 use super::parse::EXTENSIONS;
 use crate::image_info::Page;
 use crate::limits::Size;
+use crate::plan::PictureLimits;
 use crate::view::OutputFormat;
-
-/// The largest pictures of one image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PictureLimits {
-    /// Pixels across.
-    pub max_width: u32,
-    /// Pixels down.
-    pub max_height: u32,
-    /// Pixels of the whole, where the sides allow more.
-    pub max_area: Option<u64>,
-}
-
-impl PictureLimits {
-    fn allow(&self, size: Size) -> bool {
-        size.width <= self.max_width
-            && size.height <= self.max_height
-            && self.max_area.is_none_or(|area| size.pixels() <= area)
-    }
-}
 
 /// The document of one page.
 pub(super) fn document(
@@ -76,7 +58,7 @@ fn version_3(
     );
     put("maxWidth", json!(limits.max_width));
     put("maxHeight", json!(limits.max_height));
-    if let Some(area) = limits.max_area {
+    if let Some(area) = shown_area(limits) {
         put("maxArea", json!(area));
     }
     put(
@@ -162,7 +144,7 @@ fn version_2(
         "maxWidth": limits.max_width,
         "maxHeight": limits.max_height,
     });
-    if let (Some(area), Some(details)) = (limits.max_area, details.as_object_mut()) {
+    if let (Some(area), Some(details)) = (shown_area(limits), details.as_object_mut()) {
         details.insert("maxArea".to_owned(), json!(area));
     }
     put("profile", json!([profile_uri(2), details]));
@@ -203,12 +185,22 @@ fn version_1(id: &str, page: &Page, limits: PictureLimits, settings: &IiifSettin
 
 const PROTOCOL: &str = "http://iiif.io/api/image";
 
+fn allowed(size: Size, limits: PictureLimits) -> bool {
+    size.width <= limits.max_width && size.height <= limits.max_height && size.pixels() <= limits.max_area
+}
+
+/// The limit on pixels, where the sides alone allow more.
+fn shown_area(limits: PictureLimits) -> Option<u64> {
+    let by_sides = Size::new(limits.max_width, limits.max_height).pixels();
+    (limits.max_area < by_sides).then_some(limits.max_area)
+}
+
 /// Sizes of the stored levels, smallest first, that can be asked for; `None` instead of an empty list, which
 /// viewers do not expect.
 fn sizes(page: &Page, limits: PictureLimits) -> Option<Value> {
     let mut sizes: Vec<Size> = Vec::new();
     for level in page.levels.iter().rev() {
-        if limits.allow(level.size) && !sizes.contains(&level.size) {
+        if allowed(level.size, limits) && !sizes.contains(&level.size) {
             sizes.push(level.size);
         }
     }
@@ -230,7 +222,7 @@ fn tile_size(page: &Page, limits: PictureLimits) -> Size {
         page.tile_size.width.min(limits.max_width).max(1),
         page.tile_size.height.min(limits.max_height).max(1),
     );
-    while !limits.allow(tile) && tile.longer() > 1 {
+    while !allowed(tile, limits) && tile.longer() > 1 {
         tile = Size::new((tile.width / 2).max(1), (tile.height / 2).max(1));
     }
     tile
@@ -328,7 +320,7 @@ mod tests {
     const LIMITS: PictureLimits = PictureLimits {
         max_width: 5000,
         max_height: 5000,
-        max_area: None,
+        max_area: 400_000_000,
     };
     const RIGHTS: &str = "https://rightsstatements.org/vocab/InC/1.0/";
 
@@ -511,15 +503,15 @@ mod tests {
         for (levels, limits, expected) in [
             (
                 &[(1000, 700), (500, 350)][..],
-                limits(600, 600, None),
+                limits(600, 600, 400_000_000),
                 Some(json!([{ "width": 500, "height": 350 }])),
             ),
             (
                 &[(1000, 700), (500, 350)],
-                limits(1000, 1000, Some(200_000)),
+                limits(1000, 1000, 200_000),
                 Some(json!([{ "width": 500, "height": 350 }])),
             ),
-            (&[(1000, 700), (500, 350)], limits(300, 300, None), None),
+            (&[(1000, 700), (500, 350)], limits(300, 300, 400_000_000), None),
             (
                 &[(2, 1), (1, 1), (1, 1)],
                 LIMITS,
@@ -533,9 +525,9 @@ mod tests {
                 assert_eq!(document.get("sizes").cloned(), expected, "{levels:?}");
             }
         }
-        let limited = parsed(3, &test_page(), limits(5000, 5000, Some(9)), None, &settings());
+        let limited = parsed(3, &test_page(), limits(5000, 5000, 9), None, &settings());
         assert_eq!(limited["maxArea"], 9);
-        let limited = parsed(2, &test_page(), limits(5000, 5000, Some(9)), None, &settings());
+        let limited = parsed(2, &test_page(), limits(5000, 5000, 9), None, &settings());
         assert_eq!(limited["profile"][1]["maxArea"], 9);
     }
 
@@ -561,10 +553,10 @@ mod tests {
     fn tiles_are_never_larger_than_the_limits() {
         let page = page_of(&[(1000, 700)], Size::new(512, 128));
         for (max_width, max_height, max_area, expected) in [
-            (5000, 5000, None, (512, 128)),
-            (300, 300, None, (300, 128)),
-            (5000, 5000, Some(20_000), (256, 64)),
-            (5000, 5000, Some(0), (1, 1)),
+            (5000, 5000, 400_000_000, (512, 128)),
+            (300, 300, 400_000_000, (300, 128)),
+            (5000, 5000, 20_000, (256, 64)),
+            (5000, 5000, 0, (1, 1)),
         ] {
             let size = tile_size(
                 &page,

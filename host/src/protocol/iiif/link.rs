@@ -3,9 +3,13 @@
 
 use iiphost_plugin_api::Region;
 
-use crate::limits::Size;
+use crate::image_info::Page;
+use crate::limits::{Limits, Size};
+use crate::plan::{self, Plan};
 use crate::protocol::LinkRule;
-use crate::view::{OutputFormat, Turn};
+use crate::view::{
+    Frame, OutputFormat, OverLimit, Processing, RegionSpec, SizeRules, SizeSpec, Turn, Upscaling, View,
+};
 
 /// A finished picture in numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,14 +20,56 @@ pub struct Shown {
     pub region: Region,
     /// Size of the picture before it was turned.
     pub size: Size,
-    /// What `max` gives for this region.
-    pub max: Size,
-    /// What `^max` gives for this region, if enlarging is allowed.
+    /// What `max` gives for this region, if that can be made.
+    pub max: Option<Size>,
+    /// What `^max` gives for this region, if that can be made.
     pub max_upscaled: Option<Size>,
     /// Mirror and turn.
     pub turn: Turn,
     /// Format of the picture.
     pub format: OutputFormat,
+}
+
+impl Shown {
+    /// The picture a plan makes of a page.
+    #[must_use]
+    pub fn of(made: &Plan, page: &Page, limits: &Limits) -> Self {
+        let region = made.full_region;
+        let max = |upscale, upscaling| {
+            let view = View {
+                page: made.page,
+                frame: Frame::Export {
+                    region: RegionSpec::Pixels {
+                        x: region.x.into(),
+                        y: region.y.into(),
+                        width: region.width.into(),
+                        height: region.height.into(),
+                    },
+                    size: SizeSpec::Max { upscale },
+                    rules: SizeRules {
+                        upscaling,
+                        over_limit: OverLimit::Refuse,
+                        match_tiles: true,
+                    },
+                },
+                turn: Turn::NONE,
+                processing: Processing::NONE,
+                output: made.output,
+                quality_layers: 0,
+            };
+            // A plan that is refused leaves the size without a name of its own.
+            plan::plan(&view, page, limits).ok().map(|plan| plan.size)
+        };
+        Self {
+            full: page.size(),
+            region,
+            size: made.size,
+            max: max(false, Upscaling::Refused),
+            max_upscaled: max(true, Upscaling::Requested),
+            turn: made.turn,
+            format: made.output.format,
+        }
+    }
 }
 
 /// The header fields of a picture that its rule asks for, names and values.
@@ -87,7 +133,7 @@ pub fn canonical(rule: &LinkRule, shown: &Shown) -> String {
 
 fn size_of_version_3(shown: &Shown) -> String {
     let Shown { region, size, .. } = *shown;
-    if size == shown.max {
+    if shown.max == Some(size) {
         return "max".to_owned();
     }
     let upscaled = size.width > region.width || size.height > region.height;
@@ -107,7 +153,11 @@ fn height_by_ratio(width: u32, region: Region) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse::{Grammar, Wanted, recognize};
     use super::*;
+    use crate::error::Error;
+    use crate::protocol::base::Base;
+    use crate::protocol::fake::page_of;
 
     fn rule(version: u8) -> LinkRule {
         LinkRule {
@@ -128,7 +178,7 @@ mod tests {
                 height: region.3,
             },
             size: Size::new(size.0, size.1),
-            max: Size::new(region.2, region.3),
+            max: Some(Size::new(region.2, region.3)),
             max_upscaled: Some(Size::new(5000, 3500)),
             turn: Turn::NONE,
             format: OutputFormat::Jpeg,
@@ -167,7 +217,7 @@ mod tests {
     #[test]
     fn a_maximum_below_the_region_is_still_max() {
         let limited = Shown {
-            max: Size::new(300, 210),
+            max: Some(Size::new(300, 210)),
             ..shown((0, 0, 1000, 700), (300, 210))
         };
         assert!(canonical(&rule(3), &limited).contains("/full/max/"));
@@ -226,5 +276,146 @@ mod tests {
                 ("Vary", "Accept".to_owned()),
             ]
         );
+    }
+
+    fn asked(version: u8, parameters: &str, limits: &Limits) -> Result<String, Error> {
+        let page = page_of(&[(1000, 700), (500, 350), (250, 175)], Size::new(256, 256));
+        let formats = [OutputFormat::Jpeg, OutputFormat::Png];
+        let grammar = Grammar {
+            version,
+            extensions: false,
+            formats: &formats,
+        };
+        let text = format!("x/{parameters}");
+        let Wanted::Picture { parameters, .. } = recognize(text.as_bytes(), grammar) else {
+            return Err(Error::bad_request("syntax"));
+        };
+        let format = parameters.format.unwrap();
+        let view = super::super::view::view(&parameters, version, 0, format, &Base::default());
+        let made = plan::plan(&view, &page, limits)?;
+        let uri = canonical(&rule(version), &Shown::of(&made, &page, limits));
+        Ok(uri
+            .strip_prefix("http://e.org/iiif/a%20b.tif/")
+            .unwrap()
+            .to_owned())
+    }
+
+    #[test]
+    fn equal_pictures_have_one_canonical_uri_which_names_itself() {
+        let small = Limits {
+            max_export_side: Some(300),
+            ..Limits::default()
+        };
+        let fixed = Limits {
+            allow_upscaling: false,
+            ..Limits::default()
+        };
+        let usual = Limits::default();
+        for (limits, version, asked_for, expected) in [
+            (&usual, 3, "full/max/0/default.jpg", "full/max/0/default.jpg"),
+            (
+                &usual,
+                3,
+                "0,0,1000,700/1000,/360/default.jpg",
+                "full/max/0/default.jpg",
+            ),
+            (
+                &usual,
+                3,
+                "pct:0,0,100,100/pct:100/0/default.jpg",
+                "full/max/0/default.jpg",
+            ),
+            (
+                &usual,
+                3,
+                "0,0,5000,5000/^1000,700/0/default.png",
+                "full/max/0/default.png",
+            ),
+            (
+                &usual,
+                3,
+                "square/max/!90.0/default.jpg",
+                "150,0,700,700/max/!90/default.jpg",
+            ),
+            (&usual, 3, "full/,350/0/default.jpg", "full/500,350/0/default.jpg"),
+            (
+                &usual,
+                3,
+                "full/!300,300/0/default.jpg",
+                "full/300,210/0/default.jpg",
+            ),
+            (
+                &usual,
+                3,
+                "full/pct:33.3/0/default.jpg",
+                "full/333,233/0/default.jpg",
+            ),
+            (&usual, 3, "full/^max/0/default.jpg", "full/^max/0/default.jpg"),
+            (&usual, 3, "full/^5000,/0/default.jpg", "full/^max/0/default.jpg"),
+            (
+                &usual,
+                3,
+                "full/^!6000,6000/0/default.jpg",
+                "full/^max/0/default.jpg",
+            ),
+            (
+                &usual,
+                3,
+                "full/^2000,/0/default.jpg",
+                "full/^2000,1400/0/default.jpg",
+            ),
+            (
+                &usual,
+                3,
+                "999,699,50,50/max/0/default.jpg",
+                "999,699,1,1/max/0/default.jpg",
+            ),
+            (&small, 3, "full/max/0/default.jpg", "full/max/0/default.jpg"),
+            (&small, 3, "full/300,/0/default.jpg", "full/max/0/default.jpg"),
+            (&fixed, 3, "full/^max/0/default.jpg", "full/max/0/default.jpg"),
+            (&usual, 2, "full/full/0/default.jpg", "full/full/0/default.jpg"),
+            (&usual, 2, "full/max/0/default.jpg", "full/full/0/default.jpg"),
+            (
+                &usual,
+                2,
+                "full/!500,500/0/default.jpg",
+                "full/500,/0/default.jpg",
+            ),
+            (&usual, 2, "full/500,350/0/default.jpg", "full/500,/0/default.jpg"),
+            (
+                &usual,
+                2,
+                "full/500,100/0/default.jpg",
+                "full/500,100/0/default.jpg",
+            ),
+            (&small, 2, "full/full/0/default.jpg", "full/300,/0/default.jpg"),
+        ] {
+            let uri = asked(version, asked_for, limits).unwrap();
+            assert_eq!(uri, expected, "{asked_for}");
+            assert_eq!(asked(version, &uri, limits).unwrap(), expected, "{asked_for}");
+        }
+    }
+
+    #[test]
+    fn sizes_the_image_decides_about_are_refused_by_the_plan() {
+        let usual = Limits::default();
+        let fixed = Limits {
+            allow_upscaling: false,
+            ..Limits::default()
+        };
+        for (limits, version, parameters, status) in [
+            (&usual, 3, "full/2000,/0/default.jpg", 400),
+            (&usual, 3, "full/^6000,100/0/default.jpg", 400),
+            (&usual, 3, "1000,0,10,10/max/0/default.jpg", 400),
+            (&usual, 3, "pct:0,0,0.01,50/max/0/default.jpg", 400),
+            (&usual, 2, "full/6000,100/0/default.jpg", 400),
+            (&fixed, 3, "full/^2000,/0/default.jpg", 501),
+        ] {
+            assert_eq!(
+                asked(version, parameters, limits).unwrap_err().status(),
+                status,
+                "{parameters}"
+            );
+        }
     }
 }

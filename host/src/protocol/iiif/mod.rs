@@ -17,11 +17,10 @@ mod view;
 
 pub use answer::answer;
 pub use extra::ExtraInfo;
-pub use info::PictureLimits;
 pub use link::{Shown, canonical, link_fields};
 pub use proxy::TrustedProxies;
 
-use crate::limits::{Limits, Size};
+use crate::limits::Limits;
 use crate::protocol::argument::Argument;
 use crate::protocol::uri_map::UriMap;
 use crate::view::OutputFormat;
@@ -49,8 +48,6 @@ pub struct IiifSettings {
     pub cors: bool,
     /// Limits of pictures, and whether they may be enlarged.
     pub limits: Limits,
-    /// The largest pictures of an image of this size.
-    pub picture_limits: fn(&Limits, Size) -> PictureLimits,
     /// Where other endpoints are.
     pub uri_map: UriMap,
 }

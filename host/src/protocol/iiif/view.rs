@@ -46,6 +46,7 @@ fn rules(version: u8, upscale: bool) -> SizeRules {
     SizeRules {
         upscaling,
         over_limit,
+        match_tiles: true,
     }
 }
 
@@ -119,7 +120,8 @@ mod tests {
                         size: SizeSpec::Width(500),
                         rules: SizeRules {
                             upscaling,
-                            over_limit
+                            over_limit,
+                            match_tiles: true
                         },
                     },
                     turn: Turn {
