@@ -4,9 +4,18 @@
 //! a finished document, or a picture the handler has still to make. It knows no file, no decoder and no
 //! socket, and makes no pixels.
 
+pub mod argument;
 pub mod base;
+pub mod deepzoom;
+pub mod dispatch;
+#[cfg(test)]
+mod fake;
+pub mod iiif;
 pub mod iip;
 pub mod percent;
+mod tile_grid;
+pub mod uri_map;
+pub mod zoomify;
 
 use std::sync::Arc;
 
@@ -110,12 +119,15 @@ pub enum PictureKind {
 /// The `Link` fields of IIIF pictures: the handler calls [`iiif::link`](crate::protocol::iiif) with the plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkRule {
-    /// Base URI of the image (`id`), encoded.
+    /// Base URI of the image (`id`), encoded; empty if the request does not tell it (then there is no
+    /// canonical link).
     pub id: String,
     /// Major version of the Image API: 1, 2 or 3.
     pub version: u8,
     /// The quality in canonical form.
     pub quality: &'static str,
+    /// The format was chosen from `Accept`: the reply needs `Vary: Accept`.
+    pub vary_accept: bool,
 }
 
 /// Samples wanted for a profile or a spectrum.
