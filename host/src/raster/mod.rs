@@ -8,6 +8,25 @@ use iiphost_plugin_api::{AlphaMode, ColorModel, SampleFormat};
 use crate::error::Error;
 use crate::limits::Size;
 
+mod reduce;
+mod sample;
+
+pub use reduce::{halve, reduce_by_blocks};
+pub use sample::Sample;
+
+/// Runs an expression generic in the sample type and wraps the samples it gives in the same width.
+macro_rules! map_samples {
+    ($samples:expr, $v:ident => $body:expr) => {
+        match $samples {
+            $crate::raster::Samples::U8($v) => $crate::raster::Samples::U8($body),
+            $crate::raster::Samples::U16($v) => $crate::raster::Samples::U16($body),
+            $crate::raster::Samples::U32($v) => $crate::raster::Samples::U32($body),
+            $crate::raster::Samples::F32($v) => $crate::raster::Samples::F32($body),
+        }
+    };
+}
+pub(crate) use map_samples;
+
 /// Samples by their width, interleaved, `width * height * band_count` of them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Samples {
@@ -31,6 +50,23 @@ impl Samples {
             SampleFormat::U32 => Self::U32(vec![0; count]),
             SampleFormat::F32 => Self::F32(vec![0.0; count]),
         }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U8(v) => v.len(),
+            Self::U16(v) => v.len(),
+            Self::U32(v) => v.len(),
+            Self::F32(v) => v.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The width of a sample.
@@ -92,26 +128,62 @@ impl Raster {
     /// # Errors
     /// 400 when it would be larger than `max_bytes`.
     pub fn zeros(size: Size, band_count: u32, format: SampleFormat, max_bytes: u64) -> Result<Self, Error> {
-        let count = size.pixels().checked_mul(u64::from(band_count));
-        let bytes = count.and_then(|c| c.checked_mul(format.bytes() as u64));
-        match (count, bytes) {
-            (Some(count), Some(bytes)) if bytes <= max_bytes && usize::try_from(bytes).is_ok() => Ok(Self {
-                size,
-                band_count,
-                color_model: match band_count {
-                    1 | 2 => ColorModel::Grey,
-                    3 | 4 => ColorModel::Rgb,
-                    _ => ColorModel::Multiband,
-                },
-                alpha: AlphaMode::None,
-                bit_depth: 8 * format.bytes() as u32,
-                signed: false,
-                samples: Samples::zeros(format, count as usize),
-            }),
-            _ => Err(Error::bad_request(format!(
-                "{size} pixels of {band_count} bands need more memory than one request may use ({max_bytes} bytes)"
-            ))),
+        let count = sample_count(size, band_count, format, max_bytes)?;
+        Ok(Self {
+            size,
+            band_count,
+            color_model: match band_count {
+                1 | 2 => ColorModel::Grey,
+                3 | 4 => ColorModel::Rgb,
+                _ => ColorModel::Multiband,
+            },
+            alpha: AlphaMode::None,
+            bit_depth: 8 * format.bytes() as u32,
+            signed: false,
+            samples: Samples::zeros(format, count),
+        })
+    }
+
+    /// A picture of the same kind with other pixels.
+    ///
+    /// # Errors
+    /// A fault when the number of samples does not fit size and bands.
+    pub fn with(&self, size: Size, band_count: u32, samples: Samples) -> Result<Self, Error> {
+        let made = Self {
+            size,
+            band_count,
+            samples,
+            ..*self
+        };
+        made.check()?;
+        Ok(made)
+    }
+
+    /// Checks that size, bands and samples agree and that there is at least one pixel.
+    ///
+    /// # Errors
+    /// A fault naming what does not.
+    pub fn check(&self) -> Result<(), Error> {
+        let wanted = self.size.pixels().checked_mul(u64::from(self.band_count));
+        if wanted != Some(self.samples.len() as u64) || wanted == Some(0) {
+            return Err(Error::fault(
+                "raster",
+                format!(
+                    "{} pixels of {} bands in {} samples",
+                    self.size,
+                    self.band_count,
+                    self.samples.len()
+                ),
+            ));
         }
+        Ok(())
+    }
+
+    /// Index of the opacity band.
+    #[must_use]
+    pub fn alpha_band(&self) -> Option<usize> {
+        let band = self.color_band_count();
+        (self.alpha != AlphaMode::None && band < self.band_count).then_some(band as usize)
     }
 
     /// Samples of one row.
@@ -146,5 +218,25 @@ impl Raster {
             Samples::U8(v) => Some(v),
             _ => None,
         }
+    }
+}
+
+/// Samples of a picture.
+///
+/// # Errors
+/// 400 when they would take more than `max_bytes`.
+pub fn sample_count(
+    size: Size,
+    band_count: u32,
+    format: SampleFormat,
+    max_bytes: u64,
+) -> Result<usize, Error> {
+    let count = size.pixels().checked_mul(u64::from(band_count));
+    let bytes = count.and_then(|c| c.checked_mul(format.bytes() as u64));
+    match (count.map(usize::try_from), bytes) {
+        (Some(Ok(count)), Some(bytes)) if bytes <= max_bytes && usize::try_from(bytes).is_ok() => Ok(count),
+        _ => Err(Error::bad_request(format!(
+            "{size} pixels of {band_count} bands need more memory than one request may use ({max_bytes} bytes)"
+        ))),
     }
 }

@@ -1,0 +1,58 @@
+//! Neighborhood filters on rows of floating point.
+
+use crate::error::Error;
+
+/// A kernel of side 1, 3 or 5, row by row, divided by its sum if that is positive.
+///
+/// # Errors
+/// 400 for any other number of weights.
+pub(super) fn weights(kernel: &[f64]) -> Result<Vec<f32>, Error> {
+    if !matches!(kernel.len(), 1 | 9 | 25) {
+        return Err(Error::bad_request(format!(
+            "a kernel has 1, 9 or 25 numbers, not {}",
+            kernel.len()
+        )));
+    }
+    let sum: f64 = kernel.iter().sum();
+    let divisor = if sum > 0.0 { sum } else { 1.0 };
+    Ok(kernel.iter().map(|w| (w / divisor) as f32).collect())
+}
+
+/// Side of a kernel made by [`weights`].
+pub(super) fn side(kernel: &[f32]) -> usize {
+    match kernel.len() {
+        25 => 5,
+        9 => 3,
+        _ => 1,
+    }
+}
+
+/// Correlation of `side` rows with the kernel, not mirrored: row `r` of the window is `rows[r]`, and
+/// every row has `side / 2` pixels of `bands` samples more than `out` on either end.
+pub(super) fn correlate(kernel: &[f32], rows: &[&[f32]], bands: usize, out: &mut [f32]) {
+    /// Samples worked on at a time: the sums stay in the first-level cache over all weights.
+    const PART: usize = 1024;
+    let side = side(kernel);
+    for (part, out) in out.chunks_mut(PART).enumerate() {
+        out.fill(0.0);
+        for (row, weights) in rows.iter().zip(kernel.chunks_exact(side)) {
+            match weights {
+                &[a, b, c] => {
+                    let at = |col: usize| &row[part * PART + col * bands..][..out.len()];
+                    let (left, middle, right) = (at(0), at(1), at(2));
+                    for (i, o) in out.iter_mut().enumerate() {
+                        *o += a * left[i] + b * middle[i] + c * right[i];
+                    }
+                }
+                weights => {
+                    for (col, weight) in weights.iter().enumerate().filter(|(_, w)| **w != 0.0) {
+                        let source = &row[part * PART + col * bands..][..out.len()];
+                        for (o, s) in out.iter_mut().zip(source) {
+                            *o += weight * s;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

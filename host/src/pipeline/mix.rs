@@ -1,0 +1,358 @@
+//! Steps that mix bands or pixels, and samples no table can hold: a few rows of floating point at a time.
+
+use std::ops::Range;
+
+use iiphost_plugin_api::{Region, SampleFormat};
+
+use super::depth::{Depth, rescale};
+use super::recipe::Recipe;
+use super::{color_map, convolve, lab, rows, twist};
+use crate::error::Error;
+use crate::limits::Size;
+use crate::raster::{Raster, Samples, sample_count};
+
+/// The steps of `recipe` on the `inner` region of the raster; the convolution also reads around it and
+/// repeats the border of the raster where that ends.
+///
+/// Gives color bands and opacity; other bands are read by the color twist and left out.
+pub(super) fn mix(
+    raster: &Raster,
+    inner: Region,
+    recipe: &Recipe,
+    format: SampleFormat,
+    max_bytes: u64,
+) -> Result<Raster, Error> {
+    if format == SampleFormat::U16 {
+        mix_to::<u16>(raster, inner, recipe, max_bytes)
+    } else {
+        mix_to::<u8>(raster, inner, recipe, max_bytes)
+    }
+}
+
+fn mix_to<T: Depth>(
+    raster: &Raster,
+    inner: Region,
+    recipe: &Recipe,
+    max_bytes: u64,
+) -> Result<Raster, Error> {
+    let mixer = Mixer::new(raster, recipe);
+    let colors = mixer.colors;
+    let alpha = raster.alpha_band();
+    let bands = colors + usize::from(alpha.is_some());
+    let size = Size::new(inner.width, inner.height);
+    let format = T::wrap(Vec::new()).format();
+    let band_count = u32::try_from(bands).map_err(|_| Error::bad_request("too many bands"))?;
+    let count = sample_count(size, band_count, format, max_bytes)?;
+    let mut out = vec![T::default(); count];
+    let row_len = inner.width as usize * bands;
+    let touched = inner.pixels() * u64::from(raster.band_count.max(band_count));
+    rows::fill(&mut out, row_len, touched, |first_row, out| {
+        let mut worker = Worker::new(&mixer, inner);
+        for (row, out) in out.chunks_exact_mut(row_len).enumerate() {
+            let y = inner.y as usize + first_row + row;
+            let values = worker.row(y);
+            let full = (recipe.contrast * T::TOP) as f32;
+            match alpha {
+                None => {
+                    for (o, v) in out.iter_mut().zip(values) {
+                        *o = T::from_f32(v * full);
+                    }
+                }
+                Some(alpha) => {
+                    for (o, v) in out.chunks_exact_mut(bands).zip(values.chunks_exact(colors)) {
+                        for (o, v) in o.iter_mut().zip(v) {
+                            *o = T::from_f32(v * full);
+                        }
+                    }
+                    mixer.opacity(y, inner, alpha, &mut out[colors..], bands);
+                }
+            }
+        }
+    });
+    super::made(raster, size, colors, T::wrap(out))
+}
+
+/// What is the same for all rows.
+struct Mixer<'a> {
+    raster: &'a Raster,
+    recipe: &'a Recipe,
+    /// Normalized values by sample, a table a band; empty for samples that go through the formula.
+    tables: Vec<Vec<f32>>,
+    /// Bands that are read.
+    read: usize,
+    /// Color bands of the result.
+    colors: usize,
+}
+
+impl<'a> Mixer<'a> {
+    fn new(raster: &'a Raster, recipe: &'a Recipe) -> Self {
+        let colors = raster.color_band_count() as usize;
+        let read = match recipe.twist {
+            Some(_) => raster.band_count as usize,
+            None => colors,
+        };
+        let mut mixer = Self {
+            raster,
+            recipe,
+            tables: Vec::new(),
+            read,
+            colors: match (recipe.color_map, &recipe.twist, recipe.light) {
+                (Some(_), _, _) => 3,
+                (None, Some(rows), _) => rows.len(),
+                (None, None, Some(_)) => 1,
+                (None, None, None) => colors,
+            },
+        };
+        let entries = match raster.samples {
+            Samples::U8(_) => 256,
+            // A table costs as much as that many samples.
+            Samples::U16(_) if raster.size.pixels() >= 1 << 15 => 65_536,
+            _ => 0,
+        };
+        if entries > 0 && !(recipe.is_lab() && raster.band_count == 3) {
+            let largest = (1u32 << raster.bit_depth.min(16)) - 1;
+            let mut tables: Vec<Vec<f32>> = Vec::with_capacity(read);
+            for band in 0..read {
+                let same = (0..band).find(|&b| (b < colors) == (band < colors) && recipe.same_scale(b, band));
+                tables.push(match same {
+                    Some(same) => tables[same].clone(),
+                    None => (0..entries)
+                        .map(|s: u32| mixer.value(band, f64::from(s.min(largest))))
+                        .collect(),
+                });
+            }
+            mixer.tables = tables;
+        }
+        mixer
+    }
+
+    /// A sample before bands are mixed, with the tone curve if nothing comes before that.
+    #[inline(always)]
+    fn value(&self, band: usize, sample: f64) -> f32 {
+        let colors = self.raster.color_band_count() as usize;
+        if band >= colors {
+            return self.recipe.plain(band, sample) as f32;
+        }
+        let n = self.recipe.normalize(band, sample);
+        if self.recipe.blends_bands() || self.recipe.tone.is_none() {
+            n as f32
+        } else {
+            self.recipe.tone.apply(n) as f32
+        }
+    }
+
+    /// Columns `x..x + width` of row `y`, all read bands.
+    fn read_row(&self, x: usize, y: usize, out: &mut [f32]) {
+        let all = self.raster.band_count as usize;
+        let start = y * self.raster.row_len() + x * all;
+        let range = start..start + out.len() / self.read * all;
+        if self.recipe.is_lab() && self.read == 3 {
+            return self.lab_row(range, out);
+        }
+        match &self.raster.samples {
+            Samples::U8(v) if !self.tables.is_empty() => self.look_up(&v[range.clone()], out),
+            Samples::U16(v) if !self.tables.is_empty() => self.look_up(&v[range.clone()], out),
+            Samples::U8(v) => self.calculate(&v[range.clone()], out, f64::from),
+            Samples::U16(v) => self.calculate(&v[range.clone()], out, f64::from),
+            Samples::U32(v) => self.calculate(&v[range.clone()], out, f64::from),
+            Samples::F32(v) => self.calculate(&v[range.clone()], out, f64::from),
+        }
+        if self.recipe.is_lab() {
+            self.lab_row(range, out);
+        }
+    }
+
+    /// Colors of CIELAB samples; other bands stay as they are in `out`.
+    fn lab_row(&self, range: Range<usize>, out: &mut [f32]) {
+        match &self.raster.samples {
+            Samples::U8(v) => self.convert_lab(&v[range], out, lab::from_u8),
+            Samples::U16(v) => self.convert_lab(&v[range], out, lab::from_u16),
+            Samples::U32(v) => {
+                self.convert_lab(&v[range], out, |p| lab::from_u16(p.map(|s| (s >> 16) as u16)))
+            }
+            Samples::F32(v) => self.convert_lab(&v[range], out, |p| p),
+        }
+    }
+
+    fn look_up<S: Copy>(&self, source: &[S], out: &mut [f32])
+    where
+        usize: From<S>,
+    {
+        let all = self.raster.band_count as usize;
+        match (self.tables.as_slice(), all) {
+            ([a, b, c], 3) => {
+                for (p, o) in source.as_chunks::<3>().0.iter().zip(out.as_chunks_mut::<3>().0) {
+                    *o = [a[usize::from(p[0])], b[usize::from(p[1])], c[usize::from(p[2])]];
+                }
+            }
+            (tables, _) => {
+                for (p, o) in source.chunks_exact(all).zip(out.chunks_exact_mut(self.read)) {
+                    for ((o, s), table) in o.iter_mut().zip(p).zip(tables) {
+                        *o = table[usize::from(*s)];
+                    }
+                }
+            }
+        }
+    }
+
+    fn calculate<S: Copy>(&self, source: &[S], out: &mut [f32], number: impl Fn(S) -> f64) {
+        let all = self.raster.band_count as usize;
+        for (p, o) in source.chunks_exact(all).zip(out.chunks_exact_mut(self.read)) {
+            for (band, (o, s)) in o.iter_mut().zip(p).enumerate() {
+                *o = self.value(band, number(*s));
+            }
+        }
+    }
+
+    fn convert_lab<S: Copy>(&self, source: &[S], out: &mut [f32], number: impl Fn([S; 3]) -> [f32; 3]) {
+        let all = self.raster.band_count as usize;
+        let plain = self.recipe.blends_bands() || self.recipe.tone.is_none();
+        for (p, o) in source.chunks_exact(all).zip(out.chunks_exact_mut(self.read)) {
+            let rgb = lab::to_srgb(number([p[0], p[1], p[2]]));
+            for (o, v) in o.iter_mut().zip(rgb) {
+                let n = self.recipe.stretched(f64::from(v));
+                *o = if plain { n } else { self.recipe.tone.apply(n) } as f32;
+            }
+        }
+    }
+
+    /// Opacity of row `y` into every `step`th sample of `out`, by depth alone.
+    fn opacity<T: Depth>(&self, y: usize, inner: Region, alpha: usize, out: &mut [T], step: usize) {
+        let all = self.raster.band_count as usize;
+        let start = y * self.raster.row_len() + inner.x as usize * all + alpha;
+        let bits = self.raster.bit_depth;
+        let places = out.iter_mut().step_by(step);
+        match &self.raster.samples {
+            Samples::U8(v) => places
+                .zip(v[start..].iter().step_by(all))
+                .for_each(|(o, s)| *o = rescale(u32::from(*s), bits)),
+            Samples::U16(v) => places
+                .zip(v[start..].iter().step_by(all))
+                .for_each(|(o, s)| *o = rescale(u32::from(*s), bits)),
+            Samples::U32(v) => places
+                .zip(v[start..].iter().step_by(all))
+                .for_each(|(o, s)| *o = rescale(*s, bits)),
+            Samples::F32(v) => places
+                .zip(v[start..].iter().step_by(all))
+                .for_each(|(o, s)| *o = T::quantize(self.recipe.plain(alpha, f64::from(*s)))),
+        }
+    }
+}
+
+/// The rows one thread works on.
+struct Worker<'a> {
+    mixer: &'a Mixer<'a>,
+    inner: Region,
+    /// First column read and number of columns read: the inner ones and what the kernel needs.
+    x: usize,
+    width: usize,
+    source: Vec<f32>,
+    shaded: Vec<f32>,
+    mixed: Vec<f32>,
+    /// Finished rows for the kernel, row `y` in slot `y % side`, completed to the left and right.
+    window: Vec<(Option<usize>, Vec<f32>)>,
+    out: Vec<f32>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(mixer: &'a Mixer<'a>, inner: Region) -> Self {
+        let radius = mixer.recipe.kernel.as_deref().map_or(0, convolve::side) / 2;
+        let x = (inner.x as usize).saturating_sub(radius);
+        let right = (inner.right() as usize + radius).min(mixer.raster.size.width as usize);
+        let side = mixer.recipe.kernel.as_deref().map_or(0, convolve::side);
+        let padded = (inner.width as usize + 2 * radius) * mixer.colors;
+        Self {
+            mixer,
+            inner,
+            x,
+            width: right - x,
+            source: vec![0.0; (right - x) * mixer.read],
+            shaded: Vec::new(),
+            mixed: Vec::new(),
+            window: vec![(None, vec![0.0; padded]); side],
+            out: vec![0.0; inner.width as usize * mixer.colors],
+        }
+    }
+
+    /// Row `y` of the raster, its inner columns, up to the contrast.
+    fn row(&mut self, y: usize) -> &[f32] {
+        let mixer = self.mixer;
+        let Some(kernel) = mixer.recipe.kernel.as_deref() else {
+            return self.finish(y);
+        };
+        let side = convolve::side(kernel);
+        let radius = side / 2;
+        let last = self.mixer.raster.size.height as usize - 1;
+        let lines: Vec<usize> = (0..side)
+            .map(|i| (y + i).saturating_sub(radius).min(last))
+            .collect();
+        for &line in &lines {
+            if self.window[line % side].0 != Some(line) {
+                self.load(line, radius, side);
+            }
+        }
+        let rows: Vec<&[f32]> = lines.iter().map(|l| self.window[l % side].1.as_slice()).collect();
+        convolve::correlate(kernel, &rows, self.mixer.colors, &mut self.out);
+        &self.out
+    }
+
+    /// Puts a finished row into the window, its first and last pixel repeated where the raster ends.
+    fn load(&mut self, y: usize, radius: usize, side: usize) {
+        let colors = self.mixer.colors;
+        let (mut slot, mut padded) = std::mem::take(&mut self.window[y % side]);
+        let left = radius - (self.inner.x as usize - self.x);
+        let finished = self.finish(y);
+        let (head, rest) = padded.split_at_mut(left * colors);
+        let (body, tail) = rest.split_at_mut(finished.len());
+        body.copy_from_slice(finished);
+        head.chunks_exact_mut(colors)
+            .for_each(|p| p.copy_from_slice(&finished[..colors]));
+        tail.chunks_exact_mut(colors)
+            .for_each(|p| p.copy_from_slice(&finished[finished.len() - colors..]));
+        slot.replace(y);
+        self.window[y % side] = (slot, padded);
+    }
+
+    /// Row `y` up to the color map, all columns read.
+    fn finish(&mut self, y: usize) -> &[f32] {
+        let Self {
+            mixer,
+            x,
+            width,
+            source,
+            shaded,
+            mixed,
+            ..
+        } = self;
+        let recipe = mixer.recipe;
+        mixer.read_row(*x, y, source);
+        let (mut row, mut bands) = (source, mixer.read);
+        if let Some(light) = recipe.light {
+            let kept = bands - 2;
+            shaded.clear();
+            for p in row.chunks_exact(bands) {
+                shaded.push(light.shade([p[0], p[1], p[2]]));
+                shaded.extend_from_slice(&p[3..]);
+            }
+            (row, bands) = (shaded, kept);
+        }
+        if let Some(rows) = &recipe.twist {
+            mixed.resize(*width * rows.len(), 0.0);
+            twist::twist(rows, row, bands, mixed);
+            (row, bands) = (mixed, rows.len());
+        }
+        if recipe.blends_bands() && !recipe.tone.is_none() {
+            row.iter_mut()
+                .for_each(|v| *v = recipe.tone.apply(f64::from(*v)) as f32);
+        }
+        let Some(map) = recipe.color_map else {
+            return row;
+        };
+        let painted: Vec<f32> = row
+            .chunks_exact(bands)
+            .flat_map(|p| color_map::colors(map, p[0]))
+            .collect();
+        *row = painted;
+        row
+    }
+}
