@@ -72,27 +72,17 @@ impl io::Write for AfterHeader {
 /// libjpeg-turbo through the `mozjpeg` crate.
 #[cfg(feature = "mozjpeg")]
 mod turbo {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
     use mozjpeg::qtable::{AnnexK_Chroma, AnnexK_Luma};
     use mozjpeg::{ColorSpace, Compress};
 
     use super::{AfterHeader, FULL_CHROMA_QUALITY};
-    use crate::encode::{bytes_of, fault};
+    use crate::encode::{bytes_of, contained, fault};
     use crate::error::Error;
     use crate::raster::Raster;
 
     pub(super) fn compress(raster: &Raster, quality: u8, body: AfterHeader) -> Result<AfterHeader, Error> {
-        // The crate turns errors of the C library into unwinding. Nothing of ours is shared with the
-        // closure but the body, which is lost with it.
-        let result = catch_unwind(AssertUnwindSafe(|| compress_or_unwind(raster, quality, body)));
-        result.unwrap_or_else(|cause| {
-            let cause = cause
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| cause.downcast_ref::<&str>().copied());
-            Err(fault(cause.unwrap_or("the JPEG encoder gave up").to_owned()))
-        })
+        // The crate turns errors of the C library into unwinding.
+        contained("jpeg", || compress_or_unwind(raster, quality, body))
     }
 
     fn compress_or_unwind(raster: &Raster, quality: u8, body: AfterHeader) -> Result<AfterHeader, Error> {

@@ -16,7 +16,7 @@ pub struct Metadata {
     /// XMP packet.
     pub xmp: Option<Arc<[u8]>>,
     /// EXIF as a TIFF block without the `Exif\0\0` prefix, already fit for this picture
-    /// (see `exif::for_output`).
+    /// (see [`exif::for_output`](super::exif::for_output)).
     pub exif: Option<Arc<[u8]>>,
     /// Physical resolution of this picture, its scaling included.
     pub resolution: Option<Resolution>,

@@ -18,6 +18,11 @@
 //! # Ok::<(), iiphost::error::Error>(())
 //! ```
 
+#[cfg(feature = "avif")]
+mod avif;
+#[cfg(feature = "avif")]
+mod avif_container;
+pub mod exif;
 mod jpeg;
 pub mod jpeg_markers;
 mod metadata;
@@ -91,6 +96,8 @@ pub const fn available_formats() -> &'static [OutputFormat] {
         OutputFormat::Png,
         #[cfg(feature = "webp")]
         OutputFormat::WebP,
+        #[cfg(feature = "avif")]
+        OutputFormat::Avif,
     ]
 }
 
@@ -141,6 +148,8 @@ fn encoder(format: OutputFormat) -> Result<&'static dyn Encoder, Error> {
         OutputFormat::Png => Ok(&png::PngEncoder),
         #[cfg(feature = "webp")]
         OutputFormat::WebP => Ok(&webp::WebPEncoder),
+        #[cfg(feature = "avif")]
+        OutputFormat::Avif => Ok(&avif::AvifEncoder),
         #[allow(unreachable_patterns, reason = "depends on the features of the build")]
         other => Err(Error::NotImplemented {
             message: format!("this server does not write {}", other.media_type()),
@@ -150,6 +159,21 @@ fn encoder(format: OutputFormat) -> Result<&'static dyn Encoder, Error> {
 
 fn fault(reason: impl Into<String>) -> Error {
     Error::fault("encode", reason)
+}
+
+/// Runs code that may unwind on errors (C libraries, AV1) and makes that a fault. What `work` moves in is lost
+/// then, so nothing half done is seen.
+#[cfg(any(feature = "mozjpeg", feature = "avif"))]
+fn contained<T>(encoder: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
+        let cause = cause
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| cause.downcast_ref::<&str>().copied());
+        Err(fault(format!("{encoder}: {}", cause.unwrap_or("gave up"))))
+    })
 }
 
 /// Checks what the encoders rely on: no empty side, as many samples as the size says, a layout they know.

@@ -71,6 +71,7 @@ pub(crate) fn icc_profile(space: &[u8; 4], len: usize) -> Vec<u8> {
     icc
 }
 
+#[cfg(any(feature = "mozjpeg", feature = "webp"))]
 /// Peak signal to noise ratio in dB, over all samples.
 pub(crate) fn psnr(a: &[u8], b: &[u8]) -> f64 {
     assert_eq!(a.len(), b.len());

@@ -1,5 +1,6 @@
 //! The WebP container (RFC 9649, 2): metadata put around finished pictures, every byte of them kept.
 
+#[cfg(any(test, feature = "webp"))]
 use super::Metadata;
 use super::metadata::check_icc;
 
@@ -22,6 +23,7 @@ pub fn with_icc(webp: &[u8], icc: &[u8]) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// As [`with_icc`].
+#[cfg(any(test, feature = "webp"))]
 pub(super) fn with_metadata(webp: &[u8], metadata: &Metadata) -> Result<Vec<u8>, String> {
     extended(
         webp,
