@@ -1,1 +1,325 @@
-//! encode
+//! Pictures in memory → picture files.
+//!
+//! One encoder a format, each behind [`Encoder`]; [`encode`] checks what all of them rely on, picks one and
+//! logs what metadata the format could not take. Which metadata a reply carries is the caller's rule; only
+//! the limits of a format are applied here. Nothing here reads files, scales pixels or converts colors.
+//!
+//! ```
+//! use iiphost::encode::{EncoderConfig, Metadata, Settings, encode};
+//! use iiphost::limits::Size;
+//! use iiphost::raster::Raster;
+//! use iiphost::view::{Output, OutputFormat};
+//! use iiphost_plugin_api::SampleFormat;
+//!
+//! let raster = Raster::zeros(Size::new(256, 256), 3, SampleFormat::U8, 1 << 20)?;
+//! let settings = Settings::resolve(Output::new(OutputFormat::Jpeg), &EncoderConfig::default());
+//! let file = encode(&raster, &settings, &Metadata::default())?;
+//! assert!(file.starts_with(b"\xff\xd8\xff\xe0"));
+//! # Ok::<(), iiphost::error::Error>(())
+//! ```
+
+#[cfg(feature = "avif")]
+mod avif;
+#[cfg(feature = "avif")]
+mod avif_container;
+pub mod exif;
+mod jpeg;
+pub mod jpeg_markers;
+mod metadata;
+mod png;
+mod settings;
+#[cfg(feature = "webp")]
+mod webp;
+pub mod webp_container;
+
+#[cfg(test)]
+pub(crate) mod test_pictures;
+
+use iiphost_plugin_api::{AlphaMode, ColorModel};
+
+use crate::error::Error;
+use crate::limits::Size;
+use crate::raster::{Raster, Samples};
+use crate::view::OutputFormat;
+
+pub use metadata::Metadata;
+pub use settings::{EncoderConfig, Settings};
+
+/// Name and version of the product, as written into pictures.
+pub const PRODUCT: &str = concat!("iiphost/", env!("CARGO_PKG_VERSION"));
+
+/// Writes one file format.
+pub trait Encoder: Send + Sync {
+    /// Encodes a picture that [`encode`] has checked.
+    ///
+    /// # Errors
+    /// A fault of stage `encode` with the cause.
+    fn encode(&self, raster: &Raster, settings: &Settings, metadata: &Metadata) -> Result<Encoded, Error>;
+}
+
+/// An encoded picture.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The whole file.
+    pub bytes: Vec<u8>,
+    /// Metadata the file does not hold although it was given, each with the reason.
+    pub left_out: Vec<String>,
+}
+
+/// Encodes a picture.
+///
+/// The raster holds `U8` samples of full scale (PNG: also `U16` of any bit depth, in stored units) in 1, 2, 3 or 4
+/// bands: grey or RGB, the even counts with unassociated alpha behind. JPEG takes 1 and 3 bands.
+/// Metadata that is broken or that the format cannot hold is left out with a warning in the log.
+///
+/// # Errors
+/// 400 when a side is over the limit of the format; a fault when the raster is not of the kind above
+/// or the encoder fails.
+pub fn encode(raster: &Raster, settings: &Settings, metadata: &Metadata) -> Result<Vec<u8>, Error> {
+    let format = settings.format();
+    check_size(format, raster.size)?;
+    check_raster(format, raster)?;
+    let (metadata, mut left_out) = metadata.usable_for(raster);
+    let encoded = encoder(format)?.encode(raster, settings, &metadata)?;
+    left_out.extend(encoded.left_out);
+    for reason in &left_out {
+        tracing::warn!(format = format.extension(), %reason, "metadata left out of a picture");
+    }
+    Ok(encoded.bytes)
+}
+
+/// Formats this build can write, in the order they are listed to clients.
+#[must_use]
+pub const fn available_formats() -> &'static [OutputFormat] {
+    &[
+        OutputFormat::Jpeg,
+        OutputFormat::Png,
+        #[cfg(feature = "webp")]
+        OutputFormat::WebP,
+        #[cfg(feature = "avif")]
+        OutputFormat::Avif,
+    ]
+}
+
+/// The longest side a picture of this format can have.
+#[must_use]
+pub const fn size_limit(format: OutputFormat) -> u32 {
+    match format {
+        // libjpeg's JPEG_MAX_DIMENSION; ITU-T T.81 itself allows 65,535.
+        OutputFormat::Jpeg => 65_500,
+        // PNG 3rd edition, 11.2.1.
+        OutputFormat::Png => i32::MAX as u32,
+        // RFC 9649, 2.7.1.3 (VP8): 14 bits a side.
+        OutputFormat::WebP => 16_383,
+        // AV1 5.5.1 allows 65,536, rav1e one less.
+        OutputFormat::Avif => 65_535,
+        OutputFormat::Tiff => u32::MAX,
+    }
+}
+
+/// Refuses pictures no file of this format can hold; to be asked before any work is done.
+///
+/// # Errors
+/// 400 with the limit named.
+pub fn check_size(format: OutputFormat, size: Size) -> Result<(), Error> {
+    let limit = size_limit(format);
+    if size.longer() > limit {
+        return Err(Error::bad_request(format!(
+            "{size} pixels are too many for {}: {limit} a side is the limit of the format",
+            format.media_type()
+        )));
+    }
+    Ok(())
+}
+
+/// Band counts an encoder takes; empty means any.
+#[must_use]
+pub const fn accepted_bands(format: OutputFormat) -> &'static [u32] {
+    match format {
+        OutputFormat::Jpeg => &[1, 3],
+        OutputFormat::Png | OutputFormat::WebP | OutputFormat::Avif => &[1, 2, 3, 4],
+        OutputFormat::Tiff => &[],
+    }
+}
+
+fn encoder(format: OutputFormat) -> Result<&'static dyn Encoder, Error> {
+    match format {
+        OutputFormat::Jpeg => Ok(&jpeg::JpegEncoder),
+        OutputFormat::Png => Ok(&png::PngEncoder),
+        #[cfg(feature = "webp")]
+        OutputFormat::WebP => Ok(&webp::WebPEncoder),
+        #[cfg(feature = "avif")]
+        OutputFormat::Avif => Ok(&avif::AvifEncoder),
+        #[allow(unreachable_patterns, reason = "depends on the features of the build")]
+        other => Err(Error::NotImplemented {
+            message: format!("this server does not write {}", other.media_type()),
+        }),
+    }
+}
+
+fn fault(reason: impl Into<String>) -> Error {
+    Error::fault("encode", reason)
+}
+
+/// Runs code that may unwind on errors (C libraries, AV1) and makes that a fault. What `work` moves in is lost
+/// then, so nothing half done is seen.
+#[cfg(any(feature = "mozjpeg", feature = "avif"))]
+fn contained<T>(encoder: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
+        let cause = cause
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| cause.downcast_ref::<&str>().copied());
+        Err(fault(format!("{encoder}: {}", cause.unwrap_or("gave up"))))
+    })
+}
+
+/// Checks what the encoders rely on: no empty side, as many samples as the size says, a layout they know.
+fn check_raster(format: OutputFormat, raster: &Raster) -> Result<(), Error> {
+    let size = raster.size;
+    if size.width == 0 || size.height == 0 {
+        return Err(fault(format!("{size} pixels: a picture needs at least one")));
+    }
+    let expected = size.pixels().checked_mul(u64::from(raster.band_count));
+    let found = match &raster.samples {
+        Samples::U8(v) => v.len(),
+        Samples::U16(v) => v.len(),
+        Samples::U32(v) => v.len(),
+        Samples::F32(v) => v.len(),
+    };
+    if expected != Some(found as u64) {
+        return Err(fault(format!(
+            "{size} pixels of {} bands with {found} samples",
+            raster.band_count
+        )));
+    }
+    if format == OutputFormat::Tiff {
+        return Ok(());
+    }
+    if !accepted_bands(format).contains(&raster.band_count) {
+        return Err(fault(format!(
+            "{} bands for {}",
+            raster.band_count,
+            format.media_type()
+        )));
+    }
+    let expected_alpha = match raster.band_count {
+        2 | 4 => AlphaMode::Unassociated,
+        _ => AlphaMode::None,
+    };
+    if raster.alpha != expected_alpha {
+        return Err(fault(format!(
+            "{} bands with alpha {:?}, expected {expected_alpha:?}",
+            raster.band_count, raster.alpha
+        )));
+    }
+    if matches!(raster.color_model, ColorModel::CieLab | ColorModel::Cmyk) {
+        return Err(fault(format!(
+            "color model {:?} for {}",
+            raster.color_model,
+            format.media_type()
+        )));
+    }
+    match (&raster.samples, format) {
+        (Samples::U8(_), _) => Ok(()),
+        (Samples::U16(_), OutputFormat::Png) if (1..=16).contains(&raster.bit_depth) => Ok(()),
+        _ => Err(fault(format!(
+            "{:?} samples of {} bits for {}",
+            raster.samples.format(),
+            raster.bit_depth,
+            format.media_type()
+        ))),
+    }
+}
+
+/// The samples of a raster that [`check_raster`] found to be bytes.
+fn bytes_of(raster: &Raster) -> Result<&[u8], Error> {
+    raster
+        .as_u8()
+        .ok_or_else(|| fault(format!("{:?} samples, expected U8", raster.samples.format())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::test_pictures::{grey, rgb, rgba};
+    use crate::view::Output;
+
+    fn settings(format: OutputFormat) -> Settings {
+        Settings::resolve(Output::new(format), &EncoderConfig::default())
+    }
+
+    #[test]
+    fn every_listed_format_starts_with_its_signature() {
+        let picture = rgb(40, 30);
+        for &format in available_formats() {
+            let file = encode(&picture, &settings(format), &Metadata::default()).unwrap();
+            let found = match format {
+                OutputFormat::Jpeg => file.starts_with(b"\xff\xd8\xff"),
+                OutputFormat::Png => file.starts_with(b"\x89PNG\r\n\x1a\n"),
+                OutputFormat::WebP => &file[..4] == b"RIFF" && &file[8..12] == b"WEBP",
+                OutputFormat::Avif => &file[4..12] == b"ftypavif",
+                OutputFormat::Tiff => file.starts_with(b"II*\0"),
+            };
+            assert!(found, "{format:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_over_the_limit_of_a_format_are_a_bad_request_that_names_it() {
+        for (format, limit) in [
+            (OutputFormat::Jpeg, "65500"),
+            (OutputFormat::WebP, "16383"),
+            (OutputFormat::Avif, "65535"),
+        ] {
+            let max = size_limit(format);
+            assert!(check_size(format, Size::new(max, max)).is_ok());
+            let error = check_size(format, Size::new(1, max + 1)).unwrap_err();
+            assert_eq!(error.status(), 400);
+            assert!(error.public_message().contains(limit), "{error}");
+        }
+    }
+
+    #[test]
+    fn rasters_an_encoder_cannot_take_are_faults() {
+        let mut empty = rgb(4, 4);
+        empty.size = Size::new(0, 4);
+        let mut short = rgb(4, 4);
+        short.size = Size::new(5, 4);
+        let mut no_alpha = rgba(4, 4);
+        no_alpha.alpha = AlphaMode::None;
+        let mut multiplied = rgba(4, 4);
+        multiplied.alpha = AlphaMode::Associated;
+        let mut lab = rgb(4, 4);
+        lab.color_model = ColorModel::CieLab;
+        let mut float = grey(4, 4);
+        float.samples = Samples::F32(vec![0.0; 16]);
+        for raster in [empty, short, no_alpha, multiplied, lab, float] {
+            for &format in available_formats() {
+                let error = encode(&raster, &settings(format), &Metadata::default()).unwrap_err();
+                assert_eq!(error.status(), 500, "{format:?} {error}");
+            }
+        }
+        let error = encode(&rgba(4, 4), &settings(OutputFormat::Jpeg), &Metadata::default()).unwrap_err();
+        assert_eq!(error.status(), 500);
+    }
+
+    #[test]
+    fn formats_left_out_of_the_build_are_not_implemented() {
+        for format in [
+            OutputFormat::Jpeg,
+            OutputFormat::Png,
+            OutputFormat::WebP,
+            OutputFormat::Avif,
+        ] {
+            let listed = available_formats().contains(&format);
+            let result = encode(&rgb(4, 4), &settings(format), &Metadata::default());
+            match result {
+                Ok(_) => assert!(listed),
+                Err(error) => assert_eq!((listed, error.status()), (false, 501)),
+            }
+        }
+    }
+}
