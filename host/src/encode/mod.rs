@@ -1,1 +1,3 @@
 //! encode
+
+pub mod tiff;
