@@ -28,6 +28,7 @@ pub mod jpeg_markers;
 mod metadata;
 mod png;
 mod settings;
+pub mod tiff;
 #[cfg(feature = "webp")]
 mod webp;
 pub mod webp_container;
