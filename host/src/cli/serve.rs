@@ -12,7 +12,7 @@ use crate::config::{Config, Values};
 use crate::decoder::{LoadFailure, Module, ModuleList, Origin, Registry, load_modules};
 use crate::handler::Handler;
 use crate::logging;
-use crate::server::{self, IntakeLimits, ListenAddress, ListenConfig, Timeouts};
+use crate::server::{Bound, IntakeLimits, ListenAddress, ListenConfig, Timeouts};
 use crate::source::Root;
 
 /// What loading the modules gave.
@@ -85,6 +85,9 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
     let config = super::config(values)?;
     logging::start(&config)?;
     let listen = listen_config(matches, &config)?;
+    let http = !listen.http.is_empty();
+    // Before the modules: a port that is taken is said at once, and clients can already queue.
+    let bound = Bound::bind(listen)?;
     let Modules { modules, failures } = load(&config)?;
     let (optional, fatal): (Vec<_>, Vec<_>) = failures
         .into_iter()
@@ -105,7 +108,6 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
         );
     }
     let directory = matches.get_one::<PathBuf>("DIR").cloned();
-    let http = !listen.http.is_empty();
     if config.filesystem_prefix.is_none() && directory.is_none() && !http {
         tracing::warn!("FILESYSTEM_PREFIX is not set: every readable image of this machine is served");
     }
@@ -127,7 +129,10 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
             tracing::info!("caches emptied, images closed");
         }
     };
-    server::run(listen, handler, reload).context("cannot serve")?;
+    for address in bound.http_addresses() {
+        println!("iiphost: http://{address}/");
+    }
+    bound.run(handler, reload).context("cannot serve")?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

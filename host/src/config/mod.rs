@@ -9,7 +9,7 @@ mod settings;
 mod source;
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ pub struct Config {
     /// `DECODER_OPTIONS`: `module.option=value` pairs, separated by commas.
     pub decoder_options: String,
     /// `FCGI_WEB_SERVER_ADDRS`: whose FastCGI connections are taken; empty = all.
-    pub web_server_addresses: Vec<IpAddr>,
+    pub web_server_addresses: Vec<Ipv4Addr>,
     /// `MAX_CONNECTIONS`.
     pub max_connections: usize,
     /// `BACKLOG`.

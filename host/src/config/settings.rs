@@ -11,7 +11,7 @@ pub enum SettingKind {
     Number(f64, f64),
     /// Any text.
     Text,
-    /// A list of IPv4 or IPv6 addresses, separated by commas.
+    /// A list of IPv4 addresses, separated by commas.
     Addresses,
     /// Permission bits in octal.
     Octal,
@@ -50,7 +50,7 @@ impl Setting {
             SettingKind::Number(min, f64::INFINITY) => format!("a number, {min} or more"),
             SettingKind::Number(min, max) => format!("{min} to {max}"),
             SettingKind::Text => "text".into(),
-            SettingKind::Addresses => "addresses, separated by commas".into(),
+            SettingKind::Addresses => "IPv4 addresses, separated by commas".into(),
             SettingKind::Octal => "octal permission bits, as in 660".into(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 use super::settings::{SETTINGS, Setting, SettingKind};
 
@@ -228,7 +228,7 @@ impl<'a> Reader<'a> {
         nearest
     }
 
-    pub(super) fn addresses(&mut self, name: &str) -> Vec<IpAddr> {
+    pub(super) fn addresses(&mut self, name: &str) -> Vec<Ipv4Addr> {
         let setting = Self::setting(name);
         let Some((value, is_flag)) = self.raw(name) else {
             return Vec::new();

@@ -140,7 +140,7 @@ impl Handler {
         };
         match route {
             Route::Iiif(target) => protocol::iiif::answer(target, request, provider, &self.iiif, &base),
-            Route::DeepZoom(argument) => protocol::deepzoom::answer(argument, provider, &base),
+            Route::DeepZoom(argument) => protocol::deepzoom::answer(argument, provider, &self.iiif.formats, &base),
             Route::Zoomify(argument) => protocol::zoomify::answer(argument, provider, &base),
             Route::Iip { raw } => {
                 let text = [b"FIF=", raw.as_slice()].concat();
@@ -285,7 +285,7 @@ impl Handler {
         abandoned: Cancel,
     ) -> Result<Response, Error> {
         let deadline = Instant::now() + self.config.limits.request_time;
-        let scope = CallScope::new(deadline, abandoned.flag());
+        let scope = CallScope::new(deadline, abandoned.into_flag());
         let family = Family::of(&route);
         if matches!(route, Route::Unmatched) {
             let page = request.clone();

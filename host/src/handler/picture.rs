@@ -398,15 +398,11 @@ impl Handler {
         if !prepared.is_tile {
             metadata.xmp = image.metadata(MetadataKind::Xmp);
             let source = image.metadata(MetadataKind::Exif);
-            let rights = metadata.rights.as_deref();
-            metadata.exif = match exif::for_output(source.as_deref(), raster.size, rights) {
-                Ok(exif) => exif.map(Arc::from),
-                Err(reason) => {
-                    let image = image.identifier.escape_ascii();
-                    tracing::warn!(%image, "EXIF left out: {reason}");
-                    None
-                }
-            };
+            let made = exif::for_output(source.as_deref(), raster.size, metadata.rights.as_deref());
+            metadata.exif = made.exif.map(Arc::from);
+            if let Some(reason) = made.left_out {
+                tracing::warn!(image = %image.identifier.escape_ascii(), "EXIF left out: {reason}");
+            }
         }
         metadata
     }

@@ -11,10 +11,9 @@ use super::picture::{CachedPicture, Prepared};
 use crate::config::Config;
 use crate::encode;
 use crate::error::Error;
-use crate::limits::{Limits, Size};
-use crate::plan;
+use crate::limits::Size;
 use crate::protocol::dispatch::Route;
-use crate::protocol::iiif::{self, ExtraInfo, IiifSettings, PictureLimits, Shown, TrustedProxies};
+use crate::protocol::iiif::{self, ExtraInfo, IiifSettings, Shown, TrustedProxies};
 use crate::protocol::uri_map::UriMap;
 use crate::protocol::{OpenedImage, PictureKind};
 use crate::server::{Method, Request, Response, conditional, reply};
@@ -216,17 +215,7 @@ impl Replies {
             response.push("Content-Disposition", content_disposition(attachment, &name));
         }
         if let Some(rule) = &prepared.link {
-            let page = prepared.page();
-            let plan = &prepared.plan;
-            let shown = Shown {
-                full: page.size(),
-                region: plan.full_region,
-                size: plan.size,
-                max: plan.max_size,
-                max_upscaled: plan.max_upscaled_size,
-                turn: plan.turn,
-                format,
-            };
+            let shown = Shown::of(&prepared.plan, prepared.page());
             for (name, value) in iiif::link_fields(rule, &shown) {
                 response.push(name, value);
             }
@@ -331,21 +320,9 @@ pub(super) fn iiif_settings(config: &Config, problems: &mut Vec<String>) -> Opti
         copyright: config.copyright.clone(),
         formats: encode::available_formats().to_vec(),
         cors: config.cors.as_deref() != Some(""),
-        allow_upscaling: config.limits.allow_upscaling,
         limits: config.limits.clone(),
-        picture_limits,
         uri_map,
     })
-}
-
-/// The limits of a picture as documents show them.
-fn picture_limits(limits: &Limits, full: Size) -> PictureLimits {
-    let limits = plan::picture_limits(full, limits);
-    PictureLimits {
-        max_width: limits.max_width,
-        max_height: limits.max_height,
-        max_area: limits.max_area,
-    }
 }
 
 impl Error {

@@ -19,9 +19,11 @@ pub mod zoomify;
 
 use std::sync::Arc;
 
+pub use base::Base;
+
 use crate::error::Error;
 use crate::image_info::ImageInfo;
-use crate::server::Response;
+use crate::server::{Request, Response};
 use crate::view::View;
 
 /// Where a protocol gets opened images from; the handler implements it.
@@ -177,4 +179,25 @@ pub struct TileRange<I> {
     pub tiles: Vec<(u32, u32, u32)>,
     /// Wire number of the level, echoed in the framing.
     pub resolution: u32,
+}
+
+/// Answers for a protocol that a query of IIP hands over to, from the raw value of its command and what the
+/// query has set before it.
+///
+/// # Errors
+/// Those of the protocol.
+pub fn foreign_answer<S: Images>(
+    foreign: iip::Foreign,
+    raw: &[u8],
+    request: &Request,
+    images: &S,
+    settings: &iiif::IiifSettings,
+    base: &Base,
+) -> Result<Answer<S::Image>, Error> {
+    let argument = || argument::Argument::of_query(raw);
+    match foreign {
+        iip::Foreign::Iiif => iiif::answer(&iiif::Target::of_query(raw), request, images, settings, base),
+        iip::Foreign::DeepZoom => deepzoom::answer(&argument(), images, &settings.formats, base),
+        iip::Foreign::Zoomify => zoomify::answer(&argument(), images, base),
+    }
 }

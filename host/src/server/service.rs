@@ -52,6 +52,12 @@ impl Cancel {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The flag itself, for work that knows no server: set once the result is no longer wanted.
+    #[must_use]
+    pub fn into_flag(self) -> Arc<AtomicBool> {
+        self.0
+    }
+
     /// Says that the result is no longer wanted. There is no way back.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);

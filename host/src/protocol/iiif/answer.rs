@@ -71,7 +71,7 @@ impl<S: Images> Call<'_, S> {
         let version = target.version.unwrap_or(self.settings.version);
         let id = self.id(target, identifier)?;
         let page = image.info().page(page_idx);
-        let limits = picture_limits(page, &self.settings.limits);
+        let limits = picture_limits(page.size(), &self.settings.limits);
         let rights = rights(&image, self.settings);
         let document = info::document(version, &id, page, limits, rights.as_deref(), self.settings);
         let response = Response::new(200)

@@ -4,12 +4,10 @@
 use iiphost_plugin_api::Region;
 
 use crate::image_info::Page;
-use crate::limits::{Limits, Size};
-use crate::plan::{self, Plan};
+use crate::limits::Size;
+use crate::plan::Plan;
 use crate::protocol::LinkRule;
-use crate::view::{
-    Frame, OutputFormat, OverLimit, Processing, RegionSpec, SizeRules, SizeSpec, Turn, Upscaling, View,
-};
+use crate::view::{OutputFormat, Turn};
 
 /// A finished picture in numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,39 +31,13 @@ pub struct Shown {
 impl Shown {
     /// The picture a plan makes of a page.
     #[must_use]
-    pub fn of(made: &Plan, page: &Page, limits: &Limits) -> Self {
-        let region = made.full_region;
-        let max = |upscale, upscaling| {
-            let view = View {
-                page: made.page,
-                frame: Frame::Export {
-                    region: RegionSpec::Pixels {
-                        x: region.x.into(),
-                        y: region.y.into(),
-                        width: region.width.into(),
-                        height: region.height.into(),
-                    },
-                    size: SizeSpec::Max { upscale },
-                    rules: SizeRules {
-                        upscaling,
-                        over_limit: OverLimit::Refuse,
-                        match_tiles: true,
-                    },
-                },
-                turn: Turn::NONE,
-                processing: Processing::NONE,
-                output: made.output,
-                quality_layers: 0,
-            };
-            // A plan that is refused leaves the size without a name of its own.
-            plan::plan(&view, page, limits).ok().map(|plan| plan.size)
-        };
+    pub fn of(made: &Plan, page: &Page) -> Self {
         Self {
             full: page.size(),
-            region,
+            region: made.full_region,
             size: made.size,
-            max: max(false, Upscaling::Refused),
-            max_upscaled: max(true, Upscaling::Requested),
+            max: Some(made.max_size),
+            max_upscaled: made.max_upscaled_size,
             turn: made.turn,
             format: made.output.format,
         }

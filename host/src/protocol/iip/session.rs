@@ -285,6 +285,7 @@ impl<'a, S: Images> Session<'a, S> {
             rules: SizeRules {
                 upscaling: Upscaling::IfAllowed,
                 over_limit: OverLimit::Shrink,
+                match_tiles: false,
             },
         };
         let kind = PictureKind::Export {
