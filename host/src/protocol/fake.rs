@@ -8,11 +8,12 @@ use iiphost_plugin_api::{AlphaMode, ColorModel, Resolution, ResolutionUnit, Samp
 use crate::error::Error;
 use crate::image_info::{ImageInfo, Level, Page};
 use crate::limits::{Limits, Size};
+use crate::plan::plan;
 use crate::protocol::iiif::{ExtraInfo, IiifSettings, TrustedProxies};
 use crate::protocol::uri_map::UriMap;
 use crate::protocol::{Images, OpenedImage, tile_grid};
 use crate::server::{Method, Request, Transport};
-use crate::view::{Frame, OutputFormat};
+use crate::view::{Frame, Output, OutputFormat, Processing, Turn, View};
 
 /// A GET of a path over HTTP.
 pub(super) fn request(path: &str) -> Request {
@@ -216,26 +217,46 @@ pub(super) fn iiif_settings() -> IiifSettings {
     }
 }
 
-/// Asserts that the tiles of a level, each inside it, cover its every pixel once.
+/// Asserts that the tiles of a level, each inside it, cover its every pixel once, and are planned at their size.
 pub(super) fn assert_covered_once(page: &Page, level: Size) {
     let grid = tile_grid::grid(page, level);
     let side = tile_grid::tile_side(page);
-    let rectangle = |col: u32, row: u32| match tile_grid::tile(page, level, col.into(), row.into(), false) {
-        Some(Frame::Scaled { size, region }) => {
-            assert_eq!(size, level);
-            (region.x, region.y, region.width, region.height)
-        }
-        Some(Frame::Tile {
-            level: stored,
-            tile_col,
-            tile_row,
-        }) => {
-            assert_eq!(page.levels[stored].size, level);
-            assert_eq!(page.tile_grid(stored), grid);
-            let (x, y) = (tile_col * side, tile_row * side);
-            (x, y, side.min(level.width - x), side.min(level.height - y))
-        }
-        other => panic!("tile {col}, {row} of {level}: {other:?}"),
+    let rectangle = |col: u32, row: u32| {
+        let frame = tile_grid::tile(page, level, col.into(), row.into(), false).expect("a tile of the grid");
+        let (x, y, width, height) = match frame {
+            Frame::Scaled { size, region } => {
+                assert_eq!(size, level);
+                (region.x, region.y, region.width, region.height)
+            }
+            Frame::Tile {
+                level: stored,
+                tile_col,
+                tile_row,
+            } => {
+                assert_eq!(page.levels[stored].size, level);
+                assert_eq!(page.tile_grid(stored), grid);
+                let (x, y) = (tile_col * side, tile_row * side);
+                (x, y, side.min(level.width - x), side.min(level.height - y))
+            }
+            Frame::Export { .. } => panic!("no tile: {frame:?}"),
+        };
+        let view = View {
+            page: 0,
+            frame,
+            turn: Turn::NONE,
+            processing: Processing::NONE,
+            output: Output::new(OutputFormat::Jpeg),
+            quality_layers: 0,
+        };
+        // Reducing a level far above the stored ones may decode more than one request is allowed to.
+        let limits = Limits {
+            max_decoded_pixels: u64::MAX,
+            max_request_bytes: u64::MAX,
+            ..Limits::default()
+        };
+        let made = plan(&view, page, &limits).expect("a tile of the grid can be made");
+        assert_eq!(made.size, Size::new(width, height));
+        (x, y, width, height)
     };
     // Columns and rows are independent, so covering both axes covers the area.
     let mut end = 0;

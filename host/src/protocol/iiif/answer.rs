@@ -1,9 +1,11 @@
 //! From a request to a document, a picture or a redirect.
 
 use super::accept::Accept;
+use super::address::{Wanted, recognize};
 use super::id::Site;
-use super::parse::{Grammar, Parameters, Wanted};
-use super::{IiifSettings, Target, info, link, parse, view};
+use super::parse::{Grammar, Parameters};
+use super::rights::rights;
+use super::{IiifSettings, Target, info, link, view};
 use crate::error::Error;
 use crate::plan::picture_limits;
 use crate::protocol::base::Base;
@@ -29,7 +31,7 @@ pub fn answer<S: Images>(
         extensions: settings.extensions,
         formats: &settings.formats,
     };
-    let wanted = parse::recognize(&text, grammar);
+    let wanted = recognize(&text, grammar);
     let site = Site::of(request, settings.base_url.as_deref(), &settings.trusted_proxies)?;
     let call = Call {
         target,
@@ -72,7 +74,7 @@ impl<S: Images> Call<'_, S> {
         let id = self.id(target, identifier)?;
         let page = image.info().page(page_idx);
         let limits = picture_limits(page.size(), &self.settings.limits);
-        let rights = rights(&image, self.settings);
+        let rights = rights(image.info(), self.settings.copyright.as_deref());
         let document = info::document(version, &id, page, limits, rights.as_deref(), self.settings);
         let response = Response::new(200)
             .with("Content-Type", accept.information_type(version))
@@ -202,32 +204,15 @@ fn split_page<'a>(identifier: &'a [u8], delimiter: &[u8]) -> Option<(&'a [u8], i
     Some((name, number.parse().unwrap_or(i64::MAX)))
 }
 
-/// Rights of an image as text: UTF-8, else Latin-1.
-fn rights<I: OpenedImage>(image: &I, settings: &IiifSettings) -> Option<String> {
-    let own = image
-        .info()
-        .text("rights")
-        .map(|bytes| match std::str::from_utf8(bytes) {
-            Ok(text) => text.to_owned(),
-            Err(_) => bytes.iter().copied().map(char::from).collect(),
-        });
-    let clean = |text: String| {
-        text.trim_matches(|c: char| c.is_whitespace() || c == '\0')
-            .to_owned()
-    };
-    own.map(clean)
-        .filter(|text| !text.is_empty())
-        .or_else(|| settings.copyright.clone().map(clean))
-        .filter(|text| !text.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
-    use crate::protocol::fake::{FakeImages, iiif_settings, request, test_images};
+    use crate::limits::{Limits, Size};
+    use crate::plan;
+    use crate::protocol::fake::{FakeImages, iiif_settings, page_of, request, test_images};
     use crate::protocol::uri_map::UriMap;
     use crate::server::Transport;
     use crate::view::{Frame, OutputFormat, RegionSpec, SizeSpec, View};
@@ -543,7 +528,7 @@ mod tests {
         let off = ask_with(&iiif_settings(), None, "stack.tif:1/info.json", "");
         assert_eq!(off.unwrap_err().status(), 404);
         let mut images = test_images();
-        let page = crate::protocol::fake::page_of(&[(10, 10)], crate::limits::Size::new(256, 256));
+        let page = page_of(&[(10, 10)], Size::new(256, 256));
         images.add("img_001", vec![page], &[]);
         let settings = IiifSettings {
             delimiter: "_".into(),
@@ -676,7 +661,135 @@ mod tests {
         }
     }
 
+    /// The size of the picture a version 2 or 3 request gives.
+    fn planned(
+        images: &FakeImages,
+        settings: &IiifSettings,
+        version: u8,
+        parameters: &str,
+    ) -> Result<Size, Error> {
+        let argument = format!("x/{parameters}");
+        let target = Target::of_path(Some(version), "iiif", argument);
+        match answer(&target, &request("/"), images, settings, &Base::default())? {
+            Answer::Picture(picture) => {
+                let page = picture.image.info().page(picture.view.page);
+                Ok(plan::plan(&picture.view, page, &settings.limits)?.size)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Asks for every size, and for the tiles at the borders of every scale factor, that a document offers,
+    /// computed as the Image API 3.0 section 5.4 does.
+    fn offers_hold(full: (u32, u32), levels: &[(u32, u32)], tile: (u32, u32), settings: &IiifSettings) {
+        let mut images = FakeImages::default();
+        images.add("x", vec![page_of(levels, Size::new(tile.0, tile.1))], &[]);
+        for version in [2, 3] {
+            let target = Target::of_path(Some(version), "iiif", "x/info.json");
+            let Ok(Answer::Document { response, .. }) =
+                answer(&target, &request("/"), &images, settings, &Base::default())
+            else {
+                panic!()
+            };
+            let document: Value = serde_json::from_slice(&response.body).unwrap();
+            let number = |value: &Value| u32::try_from(value.as_u64().unwrap()).unwrap();
+            for size in document
+                .get("sizes")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                let size = Size::new(number(&size["width"]), number(&size["height"]));
+                let text = format!("full/{},{}/0/default.jpg", size.width, size.height);
+                assert_eq!(planned(&images, settings, version, &text).unwrap(), size);
+            }
+            let offered = &document["tiles"][0];
+            let (tile_width, tile_height) = (number(&offered["width"]), number(&offered["height"]));
+            for factor in offered["scaleFactors"].as_array().unwrap().iter().map(number) {
+                let ends = |full: u32, tile: u32| [0, full.div_ceil(tile * factor) - 1];
+                for col in ends(full.0, tile_width) {
+                    for row in ends(full.1, tile_height) {
+                        let (x, y) = (col * tile_width * factor, row * tile_height * factor);
+                        let width = (tile_width * factor).min(full.0 - x);
+                        let height = (tile_height * factor).min(full.1 - y);
+                        let size = Size::new(width.div_ceil(factor), height.div_ceil(factor));
+                        let text = format!(
+                            "{x},{y},{width},{height}/{},{}/0/default.jpg",
+                            size.width, size.height
+                        );
+                        assert_eq!(
+                            planned(&images, settings, version, &text).unwrap(),
+                            size,
+                            "{text}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_document_of_an_odd_image_offers_is_given() {
+        for (full, levels, tile) in [
+            ((1, 1), &[(1, 1)][..], (256, 256)),
+            ((255, 257), &[(255, 257), (127, 128)], (256, 256)),
+            ((1023, 769), &[(1023, 769), (511, 384), (255, 192)], (256, 256)),
+            (
+                (1, 20000),
+                &[(1, 20000), (1, 10000), (1, 5000), (1, 2500), (1, 1250)],
+                (256, 256),
+            ),
+            ((999, 699), &[(999, 699), (333, 233), (111, 77)], (240, 128)),
+        ] {
+            offers_hold(full, levels, tile, &iiif_settings());
+            let limits = Limits {
+                max_export_side: Some(100),
+                ..Limits::default()
+            };
+            offers_hold(
+                full,
+                levels,
+                tile,
+                &IiifSettings {
+                    limits,
+                    ..iiif_settings()
+                },
+            );
+            let limits = Limits {
+                max_output_pixels: 1000,
+                ..Limits::default()
+            };
+            offers_hold(
+                full,
+                levels,
+                tile,
+                &IiifSettings {
+                    limits,
+                    ..iiif_settings()
+                },
+            );
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_a_document_offers_is_given(
+            width in 1_u32..20_000,
+            height in 1_u32..20_000,
+            tile_width in 16_u32..1024,
+            tile_height in 16_u32..1024,
+            steps in 0_usize..8,
+            ceil: bool,
+        ) {
+            let levels: Vec<_> = std::iter::successors(Some((width, height)), |&(w, h)| {
+                let half = |side: u32| if ceil { side.div_ceil(2) } else { (side / 2).max(1) };
+                Some((half(w), half(h)))
+            })
+            .take(steps + 1)
+            .collect();
+            offers_hold((width, height), &levels, (tile_width, tile_height), &iiif_settings());
+        }
+
         #[test]
         fn arbitrary_bytes_are_answered(raw: Vec<u8>, from_query: bool, version in proptest::option::of(2_u8..=3)) {
             let target = Target { version, mount: "iiif".into(), argument: crate::protocol::argument::Argument { raw, from_query } };

@@ -9,7 +9,7 @@ pub struct ExtraInfo {
 }
 
 /// Members the host alone knows the truth about.
-const RESERVED: [&str; 24] = [
+const RESERVED: [&str; 21] = [
     "@id",
     "@type",
     "id",
@@ -31,9 +31,6 @@ const RESERVED: [&str; 24] = [
     "scale_factors",
     "tile_width",
     "tile_height",
-    "scaleFactors",
-    "supports",
-    "physicalScale",
 ];
 
 impl ExtraInfo {

@@ -1,11 +1,12 @@
 //! The image information document: Image API 3.0 section 5, 2.1.1 section 5, 1.1 section 5.
 
-use iiphost_plugin_api::{Resolution, ResolutionUnit};
 use serde_json::{Map, Value, json};
 
 use super::IiifSettings;
 use super::link::profile_uri;
 use super::parse::EXTENSIONS;
+use super::physical::physical_dimensions;
+use super::rights::{is_licence_uri, is_uri};
 use crate::image_info::Page;
 use crate::limits::Size;
 use crate::plan::PictureLimits;
@@ -261,54 +262,9 @@ fn extensions(settings: &IiifSettings) -> impl Iterator<Item = &'static str> {
     .map(OutputFormat::extension)
 }
 
-/// Whether a text is one URI over HTTP.
-fn is_uri(text: &str) -> bool {
-    let rest = text
-        .strip_prefix("http://")
-        .or_else(|| text.strip_prefix("https://"));
-    rest.is_some_and(|rest| {
-        let in_uri = |b: u8| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b);
-        rest.bytes().all(in_uri) && rest.starts_with(|c: char| c.is_ascii_alphanumeric())
-    })
-}
-
-/// Whether a text is a URI `rights` may hold (Image API 3.0 section 5.6).
-fn is_licence_uri(text: &str) -> bool {
-    let host = text.split('/').nth(2).unwrap_or_default();
-    let host = host.strip_prefix("www.").unwrap_or(host);
-    is_uri(text) && ["creativecommons.org", "rightsstatements.org"].contains(&host)
-}
-
-/// The service of physical dimensions (IIIF annex "Services", section 4.2): size of a pixel.
-fn physical_dimensions(resolution: Option<Resolution>) -> Option<Map<String, Value>> {
-    let resolution = resolution?;
-    let unit = match resolution.unit {
-        ResolutionUnit::Inch => "in",
-        ResolutionUnit::Centimeter => "cm",
-        ResolutionUnit::None => return None,
-    };
-    let scale = six_digits(1.0 / resolution.x).filter(|scale| *scale > 0.0)?;
-    let Value::Object(service) = json!({
-        "@context": "http://iiif.io/api/annex/services/physdim/1/context.json",
-        "profile": "http://iiif.io/api/annex/services/physdim",
-        "physicalScale": scale,
-        "physicalUnits": unit,
-    }) else {
-        return None;
-    };
-    Some(service)
-}
-
-/// A finite number, rounded to six significant digits.
-fn six_digits(number: f64) -> Option<f64> {
-    number
-        .is_finite()
-        .then(|| format!("{number:.5e}").parse().ok())
-        .flatten()
-}
-
 #[cfg(test)]
 mod tests {
+    use iiphost_plugin_api::{Resolution, ResolutionUnit};
     use proptest::prelude::*;
 
     use super::*;
@@ -603,29 +559,6 @@ mod tests {
                 document.get("attribution"),
                 (!license).then(|| json!(rights)).as_ref(),
                 "{rights}"
-            );
-        }
-    }
-
-    #[test]
-    fn physical_dimensions_need_a_unit_and_a_size() {
-        use ResolutionUnit::{Centimeter, Inch, None as Unitless};
-        for (x, unit, expected) in [
-            (10.0, Centimeter, Some((0.1, "cm"))),
-            (300.0, Inch, Some((0.003_333_33, "in"))),
-            (11.811_023, Centimeter, Some((0.084_666_7, "cm"))),
-            (1.0, Unitless, None),
-            (0.0, Inch, None),
-            (-1.0, Inch, None),
-            (f64::NAN, Inch, None),
-            (f64::INFINITY, Inch, None),
-        ] {
-            let service = physical_dimensions(Some(Resolution { x, y: 1.0, unit }));
-            let got = service.map(|s| (s["physicalScale"].as_f64().unwrap(), s["physicalUnits"].clone()));
-            assert_eq!(
-                got,
-                expected.map(|(scale, unit)| (scale, json!(unit))),
-                "{x} {unit:?}"
             );
         }
     }

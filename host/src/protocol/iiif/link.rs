@@ -125,7 +125,9 @@ fn height_by_ratio(width: u32, region: Region) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse::{Grammar, Wanted, recognize};
+    use super::super::address::{Wanted, recognize};
+    use super::super::parse::Grammar;
+    use super::super::view;
     use super::*;
     use crate::error::Error;
     use crate::protocol::base::Base;
@@ -263,7 +265,7 @@ mod tests {
             return Err(Error::bad_request("syntax"));
         };
         let format = parameters.format.unwrap();
-        let view = super::super::view::view(&parameters, version, 0, format, &Base::default());
+        let view = view::view(&parameters, version, 0, format, &Base::default());
         let made = plan::plan(&view, &page, limits)?;
         let uri = canonical(&rule(version), &Shown::of(&made, &page, limits));
         Ok(uri

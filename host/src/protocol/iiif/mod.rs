@@ -5,6 +5,7 @@
 //! the image exists.
 
 mod accept;
+mod address;
 mod answer;
 mod extra;
 mod field;
@@ -12,7 +13,9 @@ mod id;
 mod info;
 mod link;
 mod parse;
+mod physical;
 mod proxy;
+mod rights;
 mod view;
 
 pub use answer::answer;
