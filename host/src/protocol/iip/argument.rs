@@ -111,23 +111,8 @@ fn sign(text: &[u8]) -> &[u8] {
 
 /// The text after one digit or more.
 fn digits(text: &[u8]) -> Option<&[u8]> {
-    match text {
-        [b'0'..=b'9', rest @ ..] => Some(rest.trim_ascii_digits()),
-        _ => None,
-    }
-}
-
-/// Digits at the start of a text.
-trait TrimDigits {
-    /// The text without them.
-    fn trim_ascii_digits(&self) -> &Self;
-}
-
-impl TrimDigits for [u8] {
-    fn trim_ascii_digits(&self) -> &Self {
-        let count = self.iter().take_while(|b| b.is_ascii_digit()).count();
-        self.get(count..).unwrap_or_default()
-    }
+    let count = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    if count == 0 { None } else { text.get(count..) }
 }
 
 #[cfg(test)]

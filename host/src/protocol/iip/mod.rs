@@ -8,12 +8,14 @@ mod argument;
 mod command;
 mod describe;
 mod failure;
+mod frame;
 mod number_text;
 mod object;
+mod processing;
+mod rotation;
 mod sample_document;
 mod samples;
 mod session;
-mod settings;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -28,7 +30,7 @@ use crate::protocol::base::Base;
 use crate::protocol::{Answer, Images};
 
 use failure::Stop;
-use session::{Others, Session};
+use session::Session;
 
 /// The type of replies that have none of their own.
 const MEDIA_TYPE: &str = "application/vnd.netfpx";
@@ -65,10 +67,13 @@ pub enum Foreign {
     Zoomify,
 }
 
+/// How to hand over to another protocol: which one, the raw value of the command, and what the query has set
+/// before it.
+pub type Others<'a, I> = dyn FnMut(Foreign, &[u8], &Base) -> Result<Answer<I>, Error> + 'a;
+
 /// Answers the commands of a query.
 ///
-/// `others` answers for the protocols that name their own image, from the raw value of the command and what
-/// the query has set before it.
+/// `others` answers for the protocols that name their own image.
 ///
 /// # Errors
 /// 400 for a bad argument or a limit, 404 for what does not exist, and whatever opening an image gives.
@@ -77,7 +82,7 @@ pub fn answer<S: Images>(
     query: &Query<'_>,
     images: &S,
     settings: &Settings,
-    others: &mut dyn FnMut(Foreign, &[u8], &Base) -> Result<Answer<S::Image>, Error>,
+    others: &mut Others<'_, S::Image>,
 ) -> Result<Answer<S::Image>, Error> {
     let mut session = Session::new(images, *query, *settings);
     match run(&mut session, query, others) {

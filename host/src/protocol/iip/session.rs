@@ -16,18 +16,15 @@ use super::command::{Command, Item, without_retry_mark};
 use super::describe::{Subject, image_lines, server_lines};
 use super::failure::{Code, ErrorLines, Stop};
 use super::object::{Answers, Object};
-use super::settings::Rotation;
+use super::rotation::Rotation;
 use super::tiles::{Range, TileNumber};
-use super::{Foreign, Query, Settings, sample_document, samples, settings};
+use super::{Others, Query, Settings, frame, processing, sample_document, samples};
 
 /// Most images one request may open.
 const MAX_IMAGES: usize = 16;
 
 /// The vertical angle shown where none is asked for.
 const DEFAULT_VERTICAL_VIEW: i64 = 90;
-
-/// How to hand over to another protocol.
-pub(super) type Others<'a, I> = dyn FnMut(Foreign, &[u8], &Base) -> Result<Answer<I>, Error> + 'a;
 
 /// What the commands so far have set and collected.
 pub(super) struct Session<'a, S: Images> {
@@ -104,36 +101,36 @@ impl<'a, S: Images> Session<'a, S> {
             Command::Open => self.open(raw)?,
             Command::SelectView => self.select_view(argument)?,
 
-            Command::Contrast => self.processing.contrast = settings::contrast(argument)?,
-            Command::Gamma => self.processing.gamma = settings::gamma(argument)?,
+            Command::Contrast => self.processing.contrast = processing::contrast(argument)?,
+            Command::Gamma => self.processing.gamma = processing::gamma(argument)?,
             Command::Range => self.set_range(argument)?,
             Command::Invert => self.processing.invert = true,
-            Command::ColorMap => self.processing.color_map = settings::color_map(argument),
+            Command::ColorMap => self.processing.color_map = processing::color_map(argument),
             Command::Shade => {
-                let shade = settings::shade(argument)?;
+                let shade = processing::shade(argument)?;
                 self.processing.shade = shade.or(self.processing.shade);
             }
-            Command::Twist => settings::twist(argument, &mut self.processing.twist)?,
+            Command::Twist => processing::twist(argument, &mut self.processing.twist)?,
             Command::Kernel => {
-                if let Some(kernel) = settings::kernel(argument)? {
+                if let Some(kernel) = processing::kernel(argument)? {
                     self.processing.kernel = Some(kernel);
                 }
             }
             Command::ColorMode => {
-                if let Some(mode) = settings::color_mode(argument) {
+                if let Some(mode) = processing::color_mode(argument) {
                     self.processing.color_mode = mode;
                 }
             }
 
             Command::Rotate => self.rotation.set(argument)?,
-            Command::Width => self.width = settings::side(argument)?,
-            Command::Height => self.height = settings::side(argument)?,
+            Command::Width => self.width = frame::side(argument)?,
+            Command::Height => self.height = frame::side(argument)?,
             Command::Region => {
-                if let Some(region) = settings::region(argument)? {
+                if let Some(region) = frame::region(argument)? {
                     self.region = region;
                 }
             }
-            Command::Quality => settings::quality(argument, &mut self.output)?,
+            Command::Quality => frame::quality(argument, &mut self.output)?,
             Command::QualityLayers => self.quality_layers = i64::from(argument.integer()?),
             Command::ColorProfile => {}
 
@@ -235,8 +232,8 @@ impl<'a, S: Images> Session<'a, S> {
     /// `MINMAX`.
     fn set_range(&mut self, argument: Argument<'_>) -> Result<(), Stop> {
         let bands = self.selected_page(|page| page.band_count)?;
-        if let Some(range) = settings::range(argument, bands)? {
-            settings::add_range(&mut self.processing.ranges, range);
+        if let Some(range) = processing::range(argument, bands)? {
+            processing::add_range(&mut self.processing.ranges, range);
         }
         Ok(())
     }
@@ -281,7 +278,7 @@ impl<'a, S: Images> Session<'a, S> {
         self.output.format = format.unwrap_or(OutputFormat::Jpeg);
         let frame = Frame::Export {
             region: self.region,
-            size: settings::size(self.width, self.height),
+            size: frame::size(self.width, self.height),
             rules: SizeRules {
                 upscaling: Upscaling::IfAllowed,
                 over_limit: OverLimit::Shrink,

@@ -1,15 +1,13 @@
-//! Commands that only set something for the answer to come.
+//! Commands of image processing: `CNT`, `GAM`, `MINMAX`, `CMP`, `SHD`, `CTW`, `CNV`, `COL`.
 
 use crate::error::Error;
-use crate::view::{
-    ColorMap, ColorMode, Contrast, Gamma, Output, RangeOverride, RegionSpec, Shade, SizeSpec,
-    TiffCompression, Turn,
-};
+use crate::view::{ColorMap, ColorMode, Contrast, Gamma, RangeOverride, Shade};
 
 use super::argument::Argument;
 
 /// Most output bands `CTW` may make.
 const MAX_TWIST_ROWS: usize = 64;
+
 /// Most coefficients `CTW` may have.
 const MAX_TWIST_COEFFICIENTS: usize = 4096;
 
@@ -157,134 +155,8 @@ pub(super) fn color_mode(argument: Argument<'_>) -> Option<ColorMode> {
     }
 }
 
-/// `QLT`: a quality, after the name of a TIFF compression and a colon.
-pub(super) fn quality(argument: Argument<'_>, output: &mut Output) -> Result<(), Error> {
-    let (first, second) = argument.split(b':');
-    let Some(number) = second else {
-        output.quality = Some(first.integer()?);
-        return Ok(());
-    };
-    output.quality = Some(number.integer()?);
-    output.tiff_compression = Some(
-        [
-            ("lzw", TiffCompression::Lzw),
-            ("deflate", TiffCompression::Deflate),
-            ("jpeg", TiffCompression::Jpeg),
-            ("webp", TiffCompression::WebP),
-            ("zstd", TiffCompression::Zstandard),
-        ]
-        .into_iter()
-        .find_map(|(scheme, compression)| first.is(scheme).then_some(compression))
-        .unwrap_or(TiffCompression::None),
-    );
-    Ok(())
-}
-
-/// The state of `ROT`. A mirror stays set, an angle does not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Rotation {
-    /// Mirrored before the turn.
-    mirror: Option<Mirror>,
-    /// 0, 90, 180 or 270 degrees clockwise.
-    degrees: i32,
-}
-
-/// Direction of a mirror.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mirror {
-    /// Left to right.
-    Horizontal,
-    /// Top to bottom.
-    Vertical,
-}
-
-impl Rotation {
-    /// `ROT`: whole quarter turns; other angles turn nothing. `!180` is a mirror top to bottom and no turn.
-    pub(super) fn set(&mut self, argument: Argument<'_>) -> Result<(), Error> {
-        let (mirrored, angle) = match argument.text.strip_prefix(b"!") {
-            Some(angle) => (true, argument.part(angle)),
-            None => (false, argument),
-        };
-        let degrees = angle.integer()?.rem_euclid(360);
-        let degrees = if degrees % 90 == 0 { degrees } else { 0 };
-        *self = match (mirrored, degrees) {
-            (true, 180) => Self {
-                mirror: Some(Mirror::Vertical),
-                degrees: 0,
-            },
-            (true, degrees) => Self {
-                mirror: Some(Mirror::Horizontal),
-                degrees,
-            },
-            (false, degrees) => Self { degrees, ..*self },
-        };
-        Ok(())
-    }
-
-    /// The same as a mirror left to right and a turn.
-    pub(super) fn turn(self) -> Turn {
-        let degrees = match self.mirror {
-            Some(Mirror::Vertical) => (self.degrees + 180) % 360,
-            _ => self.degrees,
-        };
-        Turn {
-            mirror: self.mirror.is_some(),
-            degrees: f64::from(degrees),
-        }
-    }
-
-    /// Whether tile numbers count from the last tile of a level.
-    pub(super) fn reverses_tiles(self) -> bool {
-        self.degrees == 180
-    }
-
-    /// Whether width and height change places.
-    pub(super) fn transposes(self) -> bool {
-        self.degrees % 180 == 90
-    }
-}
-
-/// `WID` or `HEI`; 0 is the same as not given.
-pub(super) fn side(argument: Argument<'_>) -> Result<u32, Error> {
-    u32::try_from(argument.integer()?).map_err(|_| argument.error("must not be negative"))
-}
-
-/// The size two sides ask for.
-pub(super) fn size(width: u32, height: u32) -> SizeSpec {
-    let (wide, high) = (u64::from(width), u64::from(height));
-    match (width, height) {
-        (0, 0) => SizeSpec::Natural,
-        (_, 0) => SizeSpec::Width(wide),
-        (0, _) => SizeSpec::Height(high),
-        _ => SizeSpec::Within(wide, high),
-    }
-}
-
-/// `RGN`: fractions of the picture. `None` if it has no area or too few numbers.
-pub(super) fn region(argument: Argument<'_>) -> Result<Option<RegionSpec>, Error> {
-    let numbers = argument.numbers()?;
-    let &[x, y, width, height, ..] = numbers.as_slice() else {
-        return Ok(None);
-    };
-    if width <= 0.0 || height <= 0.0 {
-        return Ok(None);
-    }
-    let (x, y) = (x.clamp(0.0, 1.0), y.clamp(0.0, 1.0));
-    if x >= 1.0 || y >= 1.0 {
-        return Err(argument.error("the region lies outside the picture"));
-    }
-    let (width, height) = (width.min(1.0 - x), height.min(1.0 - y));
-    Ok(Some(if (x, y, width, height) == (0.0, 0.0, 1.0, 1.0) {
-        RegionSpec::Full
-    } else {
-        RegionSpec::Fraction { x, y, width, height }
-    }))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn argument(text: &str) -> Argument<'_> {
@@ -440,101 +312,5 @@ mod tests {
             assert_eq!(kernel(argument(ignored)).unwrap(), None, "{ignored}");
         }
         assert!(kernel(argument("1,1,1,1,x,1,1,1,1")).is_err());
-    }
-
-    #[test]
-    fn quality_may_name_a_tiff_compression() {
-        let set = |text| {
-            let mut output = Output::new(crate::view::OutputFormat::Jpeg);
-            quality(argument(text), &mut output)
-                .ok()
-                .map(|()| (output.quality, output.tiff_compression))
-        };
-        for (text, expected) in [
-            ("75", Some((Some(75), None))),
-            ("-1", Some((Some(-1), None))),
-            ("LZW:1", Some((Some(1), Some(TiffCompression::Lzw)))),
-            ("zstd:5.9", Some((Some(5), Some(TiffCompression::Zstandard)))),
-            ("foo:5", Some((Some(5), Some(TiffCompression::None)))),
-            ("lzw", None),
-            ("lzw:", None),
-            ("1:2:3", None),
-        ] {
-            assert_eq!(set(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn rotations_are_quarter_turns_modulo_360() {
-        for (commands, mirror, degrees, reverses) in [
-            (&["90"][..], false, 90.0, false),
-            (&["-90"], false, 270.0, false),
-            (&["450"], false, 90.0, false),
-            (&["180"], false, 180.0, true),
-            (&["90.9"], false, 90.0, false),
-            (&["45"], false, 0.0, false),
-            (&["180", "45"], false, 0.0, false),
-            (&["!0"], true, 0.0, false),
-            (&["!90"], true, 90.0, false),
-            (&["!180"], true, 180.0, false),
-            (&["!-180"], true, 180.0, false),
-            (&["!90", "180"], true, 180.0, true),
-            (&["!180", "90"], true, 270.0, false),
-            (&["!180", "!0"], true, 0.0, false),
-        ] {
-            let mut rotation = Rotation::default();
-            for command in commands {
-                rotation.set(argument(command)).unwrap();
-            }
-            assert_eq!(rotation.turn(), Turn { mirror, degrees }, "{commands:?}");
-            assert_eq!(rotation.reverses_tiles(), reverses, "{commands:?}");
-        }
-        for bad in ["!", "x", "!!90", "3e9"] {
-            assert!(Rotation::default().set(argument(bad)).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn sides_are_zero_or_more() {
-        assert_eq!(side(argument("312.5")).unwrap(), 312);
-        assert_eq!(side(argument("0")).unwrap(), 0);
-        for bad in ["-1", "abc", "4294967296", ""] {
-            assert!(side(argument(bad)).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn regions_are_clamped_to_the_picture() {
-        let part = |x, y, width, height| Some(Some(RegionSpec::Fraction { x, y, width, height }));
-        for (text, expected) in [
-            ("0.25,0.25,0.5,0.5", part(0.25, 0.25, 0.5, 0.5)),
-            ("0,,0.25,0.5,0.5", part(0.0, 0.25, 0.5, 0.5)),
-            ("0.75,0,0.5,1", part(0.75, 0.0, 0.25, 1.0)),
-            ("-3,0.5,9,9,7", part(0.0, 0.5, 1.0, 0.5)),
-            ("0,0,1,1", Some(Some(RegionSpec::Full))),
-            ("0,0,1e300,2", Some(Some(RegionSpec::Full))),
-            ("0.1,0.1,0.5", Some(None)),
-            (",,,", Some(None)),
-            ("0,0,0,1", Some(None)),
-            ("0,0,1,-1", Some(None)),
-            ("5,5,0,1", Some(None)),
-            ("1,0,1,1", None),
-            ("0,1.5,1,1", None),
-            ("0,0,nan,1", None),
-            ("inf,0,1,1", None),
-        ] {
-            assert_eq!(region(argument(text)).ok(), expected, "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_region_never_leaves_the_picture(numbers: [f64; 4]) {
-            let text = numbers.map(|n| format!("{n:?}")).join(",");
-            if let Ok(Some(RegionSpec::Fraction { x, y, width, height })) = region(argument(&text)) {
-                prop_assert!((0.0..1.0).contains(&x) && (0.0..1.0).contains(&y));
-                prop_assert!(width > 0.0 && width <= 1.0 - x && height > 0.0 && height <= 1.0 - y);
-            }
-        }
     }
 }
