@@ -140,7 +140,9 @@ impl Handler {
         };
         match route {
             Route::Iiif(target) => protocol::iiif::answer(target, request, provider, &self.iiif, &base),
-            Route::DeepZoom(argument) => protocol::deepzoom::answer(argument, provider, &self.iiif.formats, &base),
+            Route::DeepZoom(argument) => {
+                protocol::deepzoom::answer(argument, provider, &self.iiif.formats, &base)
+            }
             Route::Zoomify(argument) => protocol::zoomify::answer(argument, provider, &base),
             Route::Iip { raw } => {
                 let text = [b"FIF=", raw.as_slice()].concat();

@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use build::build;
+pub(crate) use command::describe;
 pub use command::{Args, BoxError, run};
 pub use interrupt::Interrupt;
 pub use levels::level_sizes;
