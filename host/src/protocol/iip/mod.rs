@@ -41,7 +41,7 @@ const MAX_COMMANDS: usize = 512;
 /// The commands of a request, raw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query<'a> {
-    /// The text, not yet decoded; not empty.
+    /// The text, not yet decoded, without a line end; not empty.
     pub text: &'a [u8],
     /// It came as the body of a POST.
     pub post: bool,
@@ -98,12 +98,7 @@ fn run<S: Images>(
     query: &Query<'_>,
     others: &mut Others<'_, S::Image>,
 ) -> Result<Answer<S::Image>, Stop> {
-    // A body made by hand or by a tool often ends in a line end that belongs to no command.
-    let text = match query.post {
-        true => without_line_ends(query.text),
-        false => query.text,
-    };
-    for (count, item) in command::items(text).enumerate() {
+    for (count, item) in command::items(query.text).enumerate() {
         if count >= MAX_COMMANDS {
             return Err(Error::bad_request(format!("more than {MAX_COMMANDS} commands")).into());
         }
@@ -111,13 +106,5 @@ fn run<S: Images>(
             return Ok(answer);
         }
     }
-    session.finish(text)
-}
-
-/// The text without the line ends at its end.
-fn without_line_ends(mut text: &[u8]) -> &[u8] {
-    while let [rest @ .., b'\r' | b'\n'] = text {
-        text = rest;
-    }
-    text
+    session.finish(query.text)
 }
