@@ -12,6 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Debug)]
 pub(super) struct Admission {
     places: Arc<Semaphore>,
+    /// All places, free or not.
+    total: usize,
     /// Places beyond the limit, for refusals.
     refusals: usize,
 }
@@ -31,8 +33,14 @@ impl Admission {
         let refusals = (limit / 8).clamp(4, 256);
         Self {
             places: Arc::new(Semaphore::new(limit + refusals)),
+            total: limit + refusals,
             refusals,
         }
+    }
+
+    /// Connections that have a place, refused ones included.
+    pub(super) fn taken_places(&self) -> usize {
+        self.total.saturating_sub(self.places.available_permits())
     }
 
     /// A place for the next connection, once there is one.

@@ -22,6 +22,8 @@ mod signals;
 mod socket;
 mod socket_file;
 mod stop;
+#[cfg(test)]
+mod testing;
 mod worker;
 
 pub mod conditional;

@@ -86,6 +86,8 @@ impl Bound {
         let (ended, all_ended) = mpsc::channel(1);
         let mut running = Running {
             drain: config.timeouts.drain,
+            max_connections,
+            admission: Arc::clone(&admission),
             phase,
             all_ended,
             threads: Vec::new(),
@@ -172,6 +174,8 @@ impl Bound {
 #[derive(Debug)]
 pub struct Running {
     drain: Duration,
+    max_connections: usize,
+    admission: Arc<Admission>,
     phase: watch::Sender<Phase>,
     all_ended: mpsc::Receiver<std::convert::Infallible>,
     threads: Vec<JoinHandle<()>>,
@@ -179,6 +183,18 @@ pub struct Running {
 }
 
 impl Running {
+    /// Connections there are, idle ones included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.admission.taken_places()
+    }
+
+    /// Connections that are served at a time; see [`ListenConfig::max_connections`].
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
     /// Stops accepting, waits for running requests, and ends.
     pub async fn stop(self) -> Stopped {
         self.stop_unless(std::future::pending()).await

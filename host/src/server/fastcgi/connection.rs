@@ -112,10 +112,11 @@ impl Connection {
     /// # Errors
     /// When the bytes are not FastCGI. The connection is of no use then.
     pub(super) fn receive(&mut self, input: &mut &[u8]) -> Result<Option<Event>, ProtocolError> {
-        while !self.closing
-            && let Some(piece) = self.records.next(input)?
-        {
-            if let Some(event) = self.take(&piece)? {
+        while let Some(piece) = self.records.next(input)? {
+            if self.closing {
+                // Only the end of what was sent is of interest.
+                self.input_ended |= is_end_of(kind::STDIN, &piece);
+            } else if let Some(event) = self.take(&piece)? {
                 return Ok(Some(event));
             }
         }
@@ -133,43 +134,55 @@ impl Connection {
 
     fn take(&mut self, piece: &Piece<'_>) -> Result<Option<Event>, ProtocolError> {
         let header = piece.header;
-        match header.kind {
-            kind::BEGIN_REQUEST => {
-                if header.content_len != 8 || header.id == MANAGEMENT {
-                    return Err(ProtocolError::Begin);
-                }
-                self.content.extend_from_slice(piece.content);
-                if piece.ends {
-                    self.begin(header.id)?;
-                }
-            }
-            kind::GET_VALUES if header.id == MANAGEMENT => {
-                self.content.extend_from_slice(piece.content);
-                if self.content.len() > MAX_VALUES_BYTES {
-                    return Err(ProtocolError::Values);
-                }
-                if piece.ends {
-                    self.answer_values()?;
-                }
-            }
-            _ if header.id == MANAGEMENT => {
-                if piece.ends {
-                    self.outgoing.write(|out| write_unknown_type(out, header.kind));
-                }
-            }
-            // Records of a request that is not active are ignored (section 3.3): the rest of one that was
-            // refused or aborted.
-            _ if self.active.as_ref().is_none_or(|active| active.id != header.id) => {
-                if header.kind == kind::STDIN && header.content_len == 0 && self.active.is_none() {
-                    self.input_ended = true;
-                }
-            }
-            kind::ABORT_REQUEST if piece.ends => return Ok(self.abort()),
-            kind::PARAMS => return self.take_params(piece),
-            kind::STDIN => return self.take_stdin(piece),
-            _ => {}
+        if header.kind == kind::BEGIN_REQUEST {
+            self.take_begin(piece)?;
+            return Ok(None);
         }
-        Ok(None)
+        if header.id == MANAGEMENT {
+            self.take_management(piece)?;
+            return Ok(None);
+        }
+        if self.active.as_ref().is_none_or(|active| active.id != header.id) {
+            // Records of a request that is not active are ignored (section 3.3): mostly the rest of one
+            // that was refused.
+            self.input_ended |= self.active.is_none() && is_end_of(kind::STDIN, piece);
+            return Ok(None);
+        }
+        match header.kind {
+            kind::ABORT_REQUEST if piece.ends => Ok(self.abort()),
+            kind::PARAMS => self.take_params(piece),
+            kind::STDIN => self.take_stdin(piece),
+            _ => Ok(None),
+        }
+    }
+
+    fn take_begin(&mut self, piece: &Piece<'_>) -> Result<(), ProtocolError> {
+        if piece.header.content_len != 8 || piece.header.id == MANAGEMENT {
+            return Err(ProtocolError::Begin);
+        }
+        self.content.extend_from_slice(piece.content);
+        if piece.ends {
+            self.begin(piece.header.id)?;
+        }
+        Ok(())
+    }
+
+    fn take_management(&mut self, piece: &Piece<'_>) -> Result<(), ProtocolError> {
+        if piece.header.kind != kind::GET_VALUES {
+            if piece.ends {
+                self.outgoing
+                    .write(|out| write_unknown_type(out, piece.header.kind));
+            }
+            return Ok(());
+        }
+        self.content.extend_from_slice(piece.content);
+        if self.content.len() > MAX_VALUES_BYTES {
+            return Err(ProtocolError::Values);
+        }
+        if piece.ends {
+            self.answer_values()?;
+        }
+        Ok(())
     }
 
     fn begin(&mut self, id: u16) -> Result<(), ProtocolError> {
@@ -235,7 +248,7 @@ impl Connection {
             // After their end: of a request that was refused for them.
             return Ok(None);
         }
-        if piece.header.content_len == 0 {
+        if is_end_of(kind::PARAMS, piece) {
             return self.params_complete();
         }
         if self.params.len() + piece.content.len() <= self.limits.max_head_bytes {
@@ -292,7 +305,7 @@ impl Connection {
     }
 
     fn take_stdin(&mut self, piece: &Piece<'_>) -> Result<Option<Event>, ProtocolError> {
-        let is_end = piece.header.content_len == 0;
+        let is_end = is_end_of(kind::STDIN, piece);
         self.input_ended |= is_end;
         let max_body_bytes = self.limits.max_body_bytes;
         let Some(active) = self.active.as_mut() else {
@@ -375,6 +388,11 @@ impl Connection {
             limit_bytes: self.limits.max_body_bytes as u64,
         }
     }
+}
+
+/// Whether a record is the empty one that ends a stream.
+fn is_end_of(kind: u8, piece: &Piece<'_>) -> bool {
+    piece.header.kind == kind && piece.header.content_len == 0
 }
 
 #[cfg(test)]
@@ -503,7 +521,7 @@ mod tests {
         );
         let too_large = Ok(vec!["413 request body larger than 65536 bytes".into()]);
         assert_eq!(with_len(b"2147483648", b"FIF="), too_large);
-        assert_eq!(with_len(b"", &[b'x'; 70_000]), too_large);
+        assert_eq!(with_len(b"", &vec![b'x'; 70_000]), too_large);
     }
 
     #[test]

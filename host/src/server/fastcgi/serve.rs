@@ -180,6 +180,10 @@ impl Conversation {
             },
         };
         self.connection.reply(&response);
+        if self.connection.is_closing() && self.connection.receive(input).is_err() {
+            // The reply stands, whatever follows the request.
+            *input = &[];
+        }
         Ok(None)
     }
 
@@ -254,16 +258,26 @@ impl Conversation {
             return Ok(());
         }
         poll_fn(|ctx| socket.poll_shutdown(ctx)).await?;
+        let context = Arc::clone(&self.context);
         let discard = async {
             let mut discarded = 0;
-            while discarded < MAX_DISCARDED_BYTES {
-                discarded += read(socket, |bytes| Ok(bytes.len() as u64)).await?;
+            while discarded < MAX_DISCARDED_BYTES && !self.connection.input_ended() {
+                discarded += read(socket, |mut bytes| {
+                    let len = bytes.len() as u64;
+                    self.connection.receive(&mut bytes)?;
+                    Ok(len)
+                })
+                .await?;
             }
             Ok(())
         };
-        match tokio::time::timeout(self.context.timeouts.receive, discard).await {
-            Ok(Err(End::Closed)) | Err(_) => Ok(()),
-            Ok(other) => other,
+        tokio::select! {
+            discarded = discard => match discarded {
+                Err(End::Closed) => Ok(()),
+                other => other,
+            },
+            () = tokio::time::sleep(context.timeouts.receive) => Ok(()),
+            () = context.stop.ordered() => Ok(()),
         }
     }
 }
@@ -309,5 +323,354 @@ impl Waiting {
             patience,
             *self.until.get_or_insert_with(|| Instant::now() + patience),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    use super::super::params::write_pair;
+    use super::super::record::{HEADER_LEN, kind, write_record};
+    use super::*;
+    use crate::server::testing::{PATIENCE, TestServer, connect, read_to_end, until};
+    use crate::server::{ListenAddress, Stopped};
+
+    const KEEP: bool = true;
+
+    fn request(query: &str, keep: bool, more: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write_record(
+            &mut bytes,
+            kind::BEGIN_REQUEST,
+            1,
+            &[0, 1, u8::from(keep), 0, 0, 0, 0, 0],
+        );
+        let mut params = Vec::new();
+        write_pair(&mut params, b"QUERY_STRING", query.as_bytes());
+        for (name, value) in more {
+            write_pair(&mut params, name.as_bytes(), value.as_bytes());
+        }
+        for (kind, content) in [(kind::PARAMS, &params[..]), (kind::STDIN, body)] {
+            for content in content.chunks(60_000) {
+                write_record(&mut bytes, kind, 1, content);
+            }
+            write_record(&mut bytes, kind, 1, &[]);
+        }
+        bytes
+    }
+
+    /// Reads one reply, up to END_REQUEST.
+    fn reply(stream: &mut impl Read) -> String {
+        let mut content = Vec::new();
+        loop {
+            let mut header = [0; HEADER_LEN];
+            stream.read_exact(&mut header).expect("a reply comes in time");
+            let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+            let mut record = vec![0; len + usize::from(header[6])];
+            stream.read_exact(&mut record).expect("a record is whole");
+            match header[1] {
+                kind::STDOUT => content.extend_from_slice(&record[..len]),
+                kind::END_REQUEST => return String::from_utf8(content).expect("the tests send text"),
+                other => panic!("record of type {other}"),
+            }
+        }
+    }
+
+    const HELLO: &str = "Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
+
+    fn ask(stream: &mut (impl Read + Write), bytes: &[u8]) -> String {
+        stream.write_all(bytes).expect("the server reads");
+        reply(stream)
+    }
+
+    #[test]
+    fn a_request_is_answered_and_the_connection_closed() {
+        let server = TestServer::start(|_| {});
+        let mut stream = connect(server.fastcgi);
+        assert_eq!(ask(&mut stream, &request("", !KEEP, &[], b"")), HELLO);
+        assert!(read_to_end(&mut stream).is_empty());
+        assert_eq!(server.stop(), Stopped::Drained);
+    }
+
+    #[test]
+    fn a_reply_whose_request_was_all_read_is_not_lingered_over() {
+        let server = TestServer::start(|_| {});
+        let mut held = connect(server.fastcgi);
+        let mut bytes = request("", !KEEP, &[], b"");
+        // Rubbish behind a request does not cost its reply.
+        bytes.extend_from_slice(b"rubbish");
+        assert_eq!(ask(&mut held, &bytes), HELLO);
+        assert!(read_to_end(&mut held).is_empty());
+        let mut late = connect(server.fastcgi);
+        let end = bytes.len() - b"rubbish".len() - HEADER_LEN;
+        assert_eq!(ask(&mut late, &bytes[..end]), HELLO);
+        late.write_all(&bytes[end..end + HEADER_LEN])
+            .expect("the server still reads");
+        assert!(read_to_end(&mut late).is_empty());
+        until(|| server.connections() == 0);
+    }
+
+    #[test]
+    fn a_kept_connection_answers_many_requests_byte_by_byte_or_joined() {
+        let server = TestServer::start(|_| {});
+        let mut stream = connect(server.fastcgi);
+        for byte in request("", KEEP, &[], b"") {
+            stream.write_all(&[byte]).expect("the server reads");
+        }
+        assert_eq!(reply(&mut stream), HELLO);
+        let mut joined = request("", KEEP, &[], b"");
+        joined.extend(request(
+            "echo",
+            KEEP,
+            &[("REQUEST_URI", "/a"), ("HTTP_X_TEST", "1")],
+            b"",
+        ));
+        joined.extend(request("", !KEEP, &[], b""));
+        assert_eq!(ask(&mut stream, &joined), HELLO);
+        assert!(reply(&mut stream).ends_with(r#"Get /a  Some("1")"#));
+        assert_eq!(reply(&mut stream), HELLO);
+        assert!(read_to_end(&mut stream).is_empty());
+    }
+
+    #[test]
+    fn a_body_is_passed_on_and_head_has_none() {
+        let server = TestServer::start(|_| {});
+        let post = [("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", "3")];
+        assert!(
+            ask(
+                &mut connect(server.fastcgi),
+                &request("echo", !KEEP, &post, b"a=b")
+            )
+            .ends_with("Post  a=b None")
+        );
+        let head = ask(
+            &mut connect(server.fastcgi),
+            &request("", !KEEP, &[("REQUEST_METHOD", "HEAD")], b""),
+        );
+        assert_eq!(head, HELLO.trim_end_matches("hello"));
+    }
+
+    #[test]
+    fn twenty_thousand_parameters_hurt_nobody() {
+        let server = TestServer::start(|_| {});
+        let names: Vec<String> = (0..20_000).map(|i| format!("P{i}")).collect();
+        let more: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "v")).collect();
+        assert_eq!(
+            ask(&mut connect(server.fastcgi), &request("", !KEEP, &more, b"")),
+            HELLO
+        );
+    }
+
+    #[test]
+    fn a_refused_upload_gets_its_reply_although_it_is_still_sent() {
+        let server = TestServer::start(|_| {});
+        let upload = vec![b'x'; 8 << 20];
+        let len = upload.len().to_string();
+        let post = [("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", len.as_str())];
+        let mut stream = connect(server.fastcgi);
+        assert!(ask(&mut stream, &request("", !KEEP, &post, &upload)).starts_with("Status: 413 "));
+        assert!(read_to_end(&mut stream).is_empty());
+        // Kept open, the same connection goes on after the rest of the body.
+        let mut stream = connect(server.fastcgi);
+        assert!(ask(&mut stream, &request("", KEEP, &post, &upload)).starts_with("Status: 413 "));
+        assert_eq!(ask(&mut stream, &request("", KEEP, &[], b"")), HELLO);
+    }
+
+    #[test]
+    fn clients_that_say_nothing_or_half_a_request_block_nobody() {
+        let server = TestServer::start(|config| config.io_threads = 1);
+        let half = request("", !KEEP, &[], b"");
+        let stalled: Vec<TcpStream> = (0..50)
+            .map(|i| {
+                let mut stream = connect(server.fastcgi);
+                stream.write_all(&half[..i]).expect("the server reads");
+                stream
+            })
+            .collect();
+        assert_eq!(ask(&mut connect(server.fastcgi), &half), HELLO);
+        drop(stalled);
+        assert_eq!(ask(&mut connect(server.fastcgi), &half), HELLO);
+    }
+
+    #[test]
+    fn a_client_that_reads_nothing_blocks_nobody() {
+        let server = TestServer::start(|config| config.io_threads = 1);
+        let mut greedy = connect(server.fastcgi);
+        let big = request("big", KEEP, &[], b"");
+        for _ in 0..4 {
+            greedy.write_all(&big).expect("the server reads");
+        }
+        assert_eq!(
+            ask(&mut connect(server.fastcgi), &request("", !KEEP, &[], b"")),
+            HELLO
+        );
+        for _ in 0..4 {
+            assert!(reply(&mut greedy).len() > 3_000_000);
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_too_slow_is_closed() {
+        let short = Duration::from_millis(20);
+        let server = TestServer::start(|config| {
+            config.timeouts.idle = short;
+            config.timeouts.receive = short;
+            config.timeouts.send = short;
+        });
+        for upto in [0, 5, 30] {
+            let mut stream = connect(server.fastcgi);
+            stream
+                .write_all(&request("", KEEP, &[], b"")[..upto])
+                .expect("the server reads");
+            assert!(read_to_end(&mut stream).is_empty(), "{upto}");
+        }
+        let mut stream = connect(server.fastcgi);
+        stream
+            .write_all(&request("big", KEEP, &[], b""))
+            .expect("the server reads");
+        // The reply is more than the buffers of both sides hold; the server gives up on it, and stops.
+        assert_eq!(server.stop(), Stopped::Drained);
+    }
+
+    #[test]
+    fn work_is_cancelled_by_abort_and_by_a_closed_connection() {
+        for is_abort in [true, false] {
+            let server = TestServer::start(|_| {});
+            let mut stream = connect(server.fastcgi);
+            stream
+                .write_all(&request("later", KEEP, &[], b""))
+                .expect("the server reads");
+            server.script.await_waiting(1);
+            if is_abort {
+                let mut abort = Vec::new();
+                write_record(&mut abort, kind::ABORT_REQUEST, 1, &[]);
+                assert_eq!(ask(&mut stream, &abort), "");
+                server.script.await_cancelled();
+                assert_eq!(ask(&mut stream, &request("", KEEP, &[], b"")), HELLO);
+            } else {
+                stream.shutdown(Shutdown::Both).expect("it is connected");
+                server.script.await_cancelled();
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_made_elsewhere_arrives_while_management_records_are_answered() {
+        let server = TestServer::start(|_| {});
+        let mut stream = connect(server.fastcgi);
+        stream
+            .write_all(&request("later", !KEEP, &[], b""))
+            .expect("the server reads");
+        server.script.await_waiting(1);
+        let mut unknown = Vec::new();
+        write_record(&mut unknown, 99, 0, &[]);
+        stream.write_all(&unknown).expect("the server reads");
+        let mut answer = [0; 16];
+        stream.read_exact(&mut answer).expect("it is answered at once");
+        assert_eq!((answer[1], answer[8]), (kind::UNKNOWN_TYPE, 99));
+        server.script.finish();
+        assert!(reply(&mut stream).ends_with("finished"));
+    }
+
+    #[test]
+    fn a_panic_of_the_service_costs_its_request_alone() {
+        let server = TestServer::start(|config| config.io_threads = 1);
+        let mut stream = connect(server.fastcgi);
+        assert!(ask(&mut stream, &request("panic", KEEP, &[], b"")).starts_with("Status: 500 "));
+        assert_eq!(ask(&mut stream, &request("", KEEP, &[], b"")), HELLO);
+    }
+
+    #[test]
+    fn another_protocol_is_closed_at_once() {
+        let server = TestServer::start(|_| {});
+        let mut stream = connect(server.fastcgi);
+        stream.write_all(b"G").expect("the server reads");
+        let mut byte = [0];
+        assert!(matches!(stream.read(&mut byte), Ok(0) | Err(_)));
+        assert_eq!(
+            ask(&mut connect(server.fastcgi), &request("", !KEEP, &[], b"")),
+            HELLO
+        );
+    }
+
+    #[test]
+    fn web_servers_that_are_not_allowed_are_closed() {
+        let server = TestServer::start(|config| config.allowed_web_servers = vec![[192, 0, 2, 1].into()]);
+        let mut stream = connect(server.fastcgi);
+        let mut byte = [0];
+        assert!(matches!(stream.read(&mut byte), Ok(0) | Err(_)));
+        let server = TestServer::start(|config| config.allowed_web_servers = vec![[127, 0, 0, 1].into()]);
+        assert_eq!(
+            ask(&mut connect(server.fastcgi), &request("", !KEEP, &[], b"")),
+            HELLO
+        );
+    }
+
+    #[test]
+    fn connections_beyond_the_limit_are_told_to_come_again() {
+        let server = TestServer::start(|config| config.max_connections = 1);
+        let mut first = connect(server.fastcgi);
+        assert_eq!(ask(&mut first, &request("", KEEP, &[], b"")), HELLO);
+        let refused = ask(&mut connect(server.fastcgi), &request("", !KEEP, &[], b""));
+        assert!(
+            refused.starts_with("Status: 503 ") && refused.contains("\r\nRetry-After: 1\r\n"),
+            "{refused}"
+        );
+        drop(first);
+        until(|| ask(&mut connect(server.fastcgi), &request("", !KEEP, &[], b"")) == HELLO);
+    }
+
+    #[test]
+    fn a_unix_socket_answers_and_is_removed_at_the_end() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("s");
+        let server = TestServer::start(|config| {
+            config.fastcgi.push(ListenAddress::Unix(path.clone()));
+            // UNIX sockets have no address to compare.
+            config.allowed_web_servers = vec![[192, 0, 2, 1].into()];
+        });
+        let mut stream = UnixStream::connect(&path).expect("the server listens");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a time is accepted");
+        assert_eq!(ask(&mut stream, &request("", KEEP, &[], b"")), HELLO);
+        assert!(ask(&mut stream, &request("big", KEEP, &[], b"")).len() > 3_000_000);
+        assert_eq!(server.stop(), Stopped::Drained);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_stop_lets_running_requests_end_and_closes_idle_connections() {
+        let server = TestServer::start(|_| {});
+        let mut idle = connect(server.fastcgi);
+        assert_eq!(ask(&mut idle, &request("", KEEP, &[], b"")), HELLO);
+        let mut busy = connect(server.fastcgi);
+        busy.write_all(&request("later", KEEP, &[], b""))
+            .expect("the server reads");
+        server.script.await_waiting(1);
+        let script = Arc::clone(&server.script);
+        let address = server.fastcgi;
+        let stopping = std::thread::spawn(move || server.stop());
+        assert!(read_to_end(&mut idle).is_empty());
+        until(|| TcpStream::connect(address).is_err());
+        script.finish();
+        assert!(reply(&mut busy).ends_with("finished"));
+        assert!(read_to_end(&mut busy).is_empty());
+        assert_eq!(stopping.join().ok(), Some(Stopped::Drained));
+    }
+
+    #[test]
+    fn a_stop_waits_no_longer_than_its_time() {
+        let server = TestServer::start(|config| config.timeouts.drain = Duration::from_millis(20));
+        let mut busy = connect(server.fastcgi);
+        busy.write_all(&request("later", KEEP, &[], b""))
+            .expect("the server reads");
+        server.script.await_waiting(1);
+        let script = Arc::clone(&server.script);
+        assert_eq!(server.stop(), Stopped::OutOfTime);
+        script.await_cancelled();
     }
 }
