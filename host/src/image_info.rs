@@ -31,6 +31,13 @@ impl ImageInfo {
         &self.pages[index]
     }
 
+    /// States rights for an image whose file states none.
+    pub fn state_rights(&mut self, rights: &str) {
+        if self.text("rights").is_none() {
+            self.text.push(("rights".to_owned(), rights.as_bytes().to_vec()));
+        }
+    }
+
     /// A text entry by name.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&[u8]> {

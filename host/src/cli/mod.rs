@@ -26,13 +26,17 @@ const SETTINGS_HEADING: &str = "Settings (each also an environment variable)";
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // Asked by the host itself, so it stands before everything else.
-    if let [_, first, path] = arguments.as_slice() {
-        if first == CHECK_ARGUMENT {
-            return match check_in_child(&PathBuf::from(path)) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(reason) => failed(&reason),
-            };
-        }
+    if let [_, first, path] = arguments.as_slice()
+        && first == CHECK_ARGUMENT
+    {
+        return match check_in_child(&PathBuf::from(path)) {
+            Ok(()) => ExitCode::SUCCESS,
+            // The one who asked adds its own name.
+            Err(reason) => {
+                eprintln!("{reason}");
+                ExitCode::FAILURE
+            }
+        };
     }
     let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,

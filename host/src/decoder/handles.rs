@@ -33,17 +33,19 @@ pub struct Handles {
     registry: Arc<Registry>,
     open: Mutex<LruCache<PathBuf, Arc<OpenImage>>>,
     limit: usize,
+    rights: Option<String>,
 }
 
 impl Handles {
-    /// A pool of at most `limit` open images; 0 keeps none open.
+    /// A pool of at most `limit` open images; 0 keeps none open. Images that state no rights get `rights`.
     #[must_use]
-    pub fn new(root: Arc<Root>, registry: Arc<Registry>, limit: usize) -> Self {
+    pub fn new(root: Arc<Root>, registry: Arc<Registry>, limit: usize, rights: Option<String>) -> Self {
         Self {
             root,
             registry,
             open: Mutex::new(LruCache::unbounded()),
             limit,
+            rights,
         }
     }
 
@@ -130,13 +132,16 @@ impl Handles {
             return Ok(Some(image));
         }
         let start = Instant::now();
-        let image = OpenImage::open(&self.registry, identifier, path.to_owned(), file, limits, scope)?;
+        let mut image = OpenImage::open(&self.registry, identifier, path.to_owned(), file, limits, scope)?;
         tracing::debug!(
             image = %identifier.escape_ascii(),
             module = image.module.info.id,
             micros = start.elapsed().as_micros() as u64,
             "opened"
         );
+        if let Some(rights) = &self.rights {
+            image.info.state_rights(rights);
+        }
         let image = Arc::new(image);
         let mut open = self.open.lock();
         if self.limit > 0 {

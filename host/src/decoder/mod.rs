@@ -19,5 +19,5 @@ pub use faults::Faults;
 pub use handles::{Handles, Opened};
 pub use image::OpenImage;
 pub use loader::{CHECK_ARGUMENT, LoadFailure, ModuleList, ModuleSpec, Origin, check_in_child, load_modules};
-pub use read::read_region;
+pub use read::RegionReader;
 pub use registry::{Module, ProbeResult, Registry};

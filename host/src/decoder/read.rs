@@ -13,56 +13,61 @@ use crate::raster::Raster;
 /// Largest strip of the full-size level held while a virtual level is made, in pixels.
 const STRIP_PIXELS: u64 = 16 << 20;
 
-/// Reads a region of a level of a page.
-///
-/// Large regions are read in bands of tile rows on the threads of the current rayon pool; `pause` is
-/// called between bands (an export lets urgent work run there).
-///
-/// # Errors
-/// 400 for more memory than a request may use; the decoder's error otherwise.
-pub fn read_region(
-    image: &OpenImage,
-    page_index: usize,
-    level: &Level,
-    region: Region,
-    quality_layers: u32,
-    limits: &Limits,
-    scope: &CallScope,
-    pause: &(dyn Fn() + Sync),
-) -> Result<Raster, Error> {
-    let page = image.info.page(page_index);
-    let request = ReadRequest {
-        page: u32::try_from(page_index).map_err(|_| Error::not_found("no such page"))?,
-        level: level.decoder_level,
-        region,
-        quality_layers,
-    };
-    let reader = Reader {
-        image,
-        page,
-        limits,
-        scope,
-        pause,
-    };
-    if level.halvings == 0 {
-        reader.stored(&request, level.stored_tile)
-    } else {
-        reader.halved(&request, level)
-    }
-}
-
-struct Reader<'a> {
+/// Reads pixels of an open image for one piece of work.
+pub struct RegionReader<'a> {
     image: &'a OpenImage,
-    page: &'a Page,
     limits: &'a Limits,
     scope: &'a CallScope,
     pause: &'a (dyn Fn() + Sync),
 }
 
-impl Reader<'_> {
-    /// A raster for a region of this page.
-    fn raster(&self, size: Size) -> Result<Raster, Error> {
-        let page = self.page;
+impl<'a> RegionReader<'a> {
+    /// A reader within limits and time.
+    #[must_use]
+    pub fn new(image: &'a OpenImage, limits: &'a Limits, scope: &'a CallScope) -> Self {
+        Self {
+            image,
+            limits,
+            scope,
+            pause: &|| (),
+        }
+    }
+
+    /// Calls `pause` between the parts of large reads: an export lets urgent work run there.
+    #[must_use]
+    pub fn with_pause(mut self, pause: &'a (dyn Fn() + Sync)) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// Reads a region of a level of a page. Large regions are read in bands of tile rows on the threads of
+    /// the current rayon pool.
+    ///
+    /// # Errors
+    /// 400 for more memory than a request may use; the decoder's error otherwise.
+    pub fn read(
+        &self,
+        page_idx: usize,
+        level: &Level,
+        region: Region,
+        quality_layers: u32,
+    ) -> Result<Raster, Error> {
+        let page = self.image.info.page(page_idx);
+        let request = ReadRequest {
+            page: u32::try_from(page_idx).map_err(|_| Error::not_found("no such page"))?,
+            level: level.decoder_level,
+            region,
+            quality_layers,
+        };
+        if level.halvings == 0 {
+            self.stored(page, &request, level.stored_tile)
+        } else {
+            self.halved(page, &request, level)
+        }
+    }
+
+    /// A raster for a region of a page.
+    fn raster(&self, page: &Page, size: Size) -> Result<Raster, Error> {
         let mut raster = Raster::zeros(
             size,
             page.band_count,
@@ -77,9 +82,9 @@ impl Reader<'_> {
     }
 
     /// A region of a stored level.
-    fn stored(&self, request: &ReadRequest, tile: Size) -> Result<Raster, Error> {
+    fn stored(&self, page: &Page, request: &ReadRequest, tile: Size) -> Result<Raster, Error> {
         let region = request.region;
-        let mut raster = self.raster(Size::new(region.width, region.height))?;
+        let mut raster = self.raster(page, Size::new(region.width, region.height))?;
         let stride = raster.row_stride();
         let bands = row_bands(&region, tile);
         let (count, format) = (raster.band_count, raster.samples.format());
@@ -114,11 +119,11 @@ impl Reader<'_> {
     }
 
     /// A region of a virtual level: strips of the full-size level, averaged down as they come.
-    fn halved(&self, request: &ReadRequest, level: &Level) -> Result<Raster, Error> {
+    fn halved(&self, page: &Page, request: &ReadRequest, level: &Level) -> Result<Raster, Error> {
         let region = request.region;
-        let mut raster = self.raster(Size::new(region.width, region.height))?;
+        let mut raster = self.raster(page, Size::new(region.width, region.height))?;
         let shift = level.halvings;
-        let full = self.page.size();
+        let full = page.size();
         // Rows of the virtual level whose pixels fit one strip, at least one.
         let pixels_per_row = (u64::from(region.width) << shift).max(1) << shift;
         let rows = u32::try_from(STRIP_PIXELS / pixels_per_row)
@@ -135,7 +140,7 @@ impl Reader<'_> {
                 region: Region::new(x, y, width, height_full),
                 ..*request
             };
-            let mut strip = self.stored(&strip, level.stored_tile)?;
+            let mut strip = self.stored(page, &strip, level.stored_tile)?;
             for _ in 0..shift {
                 strip = crate::raster::halve(&strip)?;
             }

@@ -17,10 +17,13 @@ use crate::source::{Sequence, Stamp};
 /// Sequences remembered at most.
 const MAX_SEQUENCES: usize = 256;
 
+/// The state of a folder, and the sequence found in it.
+type Found = (Stamp, Arc<Sequence>);
+
 /// Sequences found, by identifier, for as long as their folder is unchanged.
 #[derive(Debug)]
 pub(super) struct Sequences {
-    known: Mutex<LruCache<Vec<u8>, (Stamp, Arc<Sequence>)>>,
+    known: Mutex<LruCache<Vec<u8>, Found>>,
 }
 
 impl Sequences {
@@ -92,10 +95,10 @@ impl Provider<'_> {
         let Some(stamp) = root.folder_stamp(folder).map_err(unreadable)? else {
             return Ok(None);
         };
-        if let Some((known, sequence)) = self.sequences.known.lock().get(identifier) {
-            if *known == stamp {
-                return Ok(Some(sequence.clone()));
-            }
+        if let Some((known, sequence)) = self.sequences.known.lock().get(identifier)
+            && *known == stamp
+        {
+            return Ok(Some(sequence.clone()));
         }
         if self.scope.is_none() {
             return Err(Error::NeedsIo);

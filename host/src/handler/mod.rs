@@ -85,6 +85,7 @@ impl Handler {
             Arc::new(root),
             Arc::new(registry),
             config.open_images.unwrap_or(usize::MAX),
+            config.copyright.clone(),
         );
         Ok(Self {
             encoders,

@@ -11,7 +11,7 @@ use super::images::ImageHandle;
 use super::{Handler, iip};
 use crate::cache::{Ticket, Weighted};
 use crate::config::{Config, Interpolation};
-use crate::decoder::{CallScope, OpenImage, read_region};
+use crate::decoder::{CallScope, OpenImage, RegionReader};
 use crate::encode::{self, EncoderConfig, Metadata, Settings, exif, jpeg_markers, webp_container};
 use crate::error::Error;
 use crate::image_info::Page;
@@ -278,16 +278,8 @@ impl Handler {
                 self.workers.yield_to_urgent();
             }
         };
-        let raster = read_region(
-            image,
-            plan.page,
-            level,
-            wide,
-            plan.quality_layers,
-            &self.config.limits,
-            scope,
-            &pause,
-        )?;
+        let reader = RegionReader::new(image, &self.config.limits, scope).with_pause(&pause);
+        let raster = reader.read(plan.page, level, wide, plan.quality_layers)?;
         let statistics = if pipeline::needs_statistics(&plan.processing) {
             Some(self.statistics_of(image, plan, scope)?)
         } else {
@@ -346,17 +338,8 @@ impl Handler {
             .last()
             .ok_or_else(|| Error::fault("render", "a page without levels"))?;
         let whole = Region::new(0, 0, level.size.width, level.size.height);
-        let limits = &self.config.limits;
-        let raster = read_region(
-            image,
-            plan.page,
-            level,
-            whole,
-            plan.quality_layers,
-            limits,
-            scope,
-            &|| (),
-        )?;
+        let reader = RegionReader::new(image, &self.config.limits, scope);
+        let raster = reader.read(plan.page, level, whole, plan.quality_layers)?;
         let processing = Processing {
             ranges: ranges.clone(),
             ..Processing::NONE
@@ -387,7 +370,6 @@ impl Handler {
         let page = prepared.page();
         let same_bands = raster.color_band_count() == page.color_band_count;
         let rights = image.info.text("rights").map(<[u8]>::to_vec);
-        let rights = rights.or_else(|| self.config.copyright.clone().map(String::into_bytes));
         let mut metadata = Metadata {
             icc: self.profile(prepared).filter(|_| same_bands),
             resolution: page.resolution.map(|r| scaled_resolution(&r, &prepared.plan)),

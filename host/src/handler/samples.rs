@@ -5,7 +5,7 @@ use iiphost_plugin_api::{Region, SampleFormat};
 use super::Handler;
 use super::images::ImageHandle;
 use super::reply::Family;
-use crate::decoder::{CallScope, read_region};
+use crate::decoder::{CallScope, RegionReader};
 use crate::error::Error;
 use crate::image_info::Page;
 use crate::limits::Size;
@@ -94,16 +94,7 @@ impl Handler {
         }
         let limits = &self.config.limits;
         let layers = crate::plan::quality_layers(layers, page.quality_layers, limits.max_quality_layers);
-        read_region(
-            &image.image,
-            page_idx,
-            level,
-            region,
-            layers,
-            limits,
-            scope,
-            &|| (),
-        )
+        RegionReader::new(&image.image, limits, scope).read(page_idx, level, region, layers)
     }
 
     fn framed_tiles(&self, range: &TileRange<ImageHandle>, scope: &CallScope) -> Result<Response, Error> {

@@ -130,6 +130,8 @@ mod tests {
     use super::super::view;
     use super::*;
     use crate::error::Error;
+    use crate::limits::Limits;
+    use crate::plan;
     use crate::protocol::base::Base;
     use crate::protocol::fake::page_of;
 
@@ -267,7 +269,7 @@ mod tests {
         let format = parameters.format.unwrap();
         let view = view::view(&parameters, version, 0, format, &Base::default());
         let made = plan::plan(&view, &page, limits)?;
-        let uri = canonical(&rule(version), &Shown::of(&made, &page, limits));
+        let uri = canonical(&rule(version), &Shown::of(&made, &page));
         Ok(uri
             .strip_prefix("http://e.org/iiif/a%20b.tif/")
             .unwrap()
