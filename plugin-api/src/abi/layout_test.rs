@@ -3,6 +3,8 @@
 //! `UPDATE_ABI_LAYOUT=1 cargo test -p iiphost-plugin-api` writes the file anew, if all that changed is an
 //! addition in one of the ways the ABI may grow.
 
+#![cfg(feature = "host")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;

@@ -45,9 +45,9 @@ pub(crate) mod remote;
 pub(crate) mod status;
 pub(crate) mod vtable;
 
-#[cfg(all(test, feature = "host"))]
+#[cfg(test)]
 mod layout_test;
-#[cfg(all(test, feature = "host"))]
+#[cfg(test)]
 mod round_trip_test;
 
 pub use abi_stable::library::LibHeader;

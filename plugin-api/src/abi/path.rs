@@ -1,10 +1,10 @@
 //! Paths as bytes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The bytes the operating system has for a path; `None` where they cannot be told.
 #[cfg(any(feature = "host", test))]
-pub(crate) fn to_bytes(path: &Path) -> Option<Vec<u8>> {
+pub(crate) fn to_bytes(path: &std::path::Path) -> Option<Vec<u8>> {
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStrExt;

@@ -1,5 +1,7 @@
 //! A decoder behind its tables and in front of them again, in one process.
 
+#![cfg(feature = "host")]
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
