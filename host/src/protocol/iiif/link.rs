@@ -282,10 +282,6 @@ mod tests {
             max_export_side: Some(300),
             ..Limits::default()
         };
-        let fixed = Limits {
-            allow_upscaling: false,
-            ..Limits::default()
-        };
         let usual = Limits::default();
         for (limits, version, asked_for, expected) in [
             (&usual, 3, "full/max/0/default.jpg", "full/max/0/default.jpg"),
@@ -348,7 +344,6 @@ mod tests {
             ),
             (&small, 3, "full/max/0/default.jpg", "full/max/0/default.jpg"),
             (&small, 3, "full/300,/0/default.jpg", "full/max/0/default.jpg"),
-            (&fixed, 3, "full/^max/0/default.jpg", "full/max/0/default.jpg"),
             (&usual, 2, "full/full/0/default.jpg", "full/full/0/default.jpg"),
             (&usual, 2, "full/max/0/default.jpg", "full/full/0/default.jpg"),
             (
@@ -386,6 +381,7 @@ mod tests {
             (&usual, 3, "pct:0,0,0.01,50/max/0/default.jpg", 400),
             (&usual, 2, "full/6000,100/0/default.jpg", 400),
             (&fixed, 3, "full/^2000,/0/default.jpg", 501),
+            (&fixed, 3, "full/^max/0/default.jpg", 501),
         ] {
             assert_eq!(
                 asked(version, parameters, limits).unwrap_err().status(),
