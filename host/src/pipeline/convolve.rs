@@ -44,6 +44,13 @@ pub(super) fn correlate(kernel: &[f32], rows: &[&[f32]], bands: usize, out: &mut
                         *o += a * left[i] + b * middle[i] + c * right[i];
                     }
                 }
+                &[a, b, c, d, e] => {
+                    let at = |col: usize| &row[part * PART + col * bands..][..out.len()];
+                    let (first, second, third, fourth, fifth) = (at(0), at(1), at(2), at(3), at(4));
+                    for (i, o) in out.iter_mut().enumerate() {
+                        *o += (a * first[i] + b * second[i]) + (c * third[i] + d * fourth[i]) + e * fifth[i];
+                    }
+                }
                 weights => {
                     for (col, weight) in weights.iter().enumerate().filter(|(_, w)| **w != 0.0) {
                         let source = &row[part * PART + col * bands..][..out.len()];

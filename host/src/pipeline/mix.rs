@@ -5,11 +5,13 @@ use std::ops::Range;
 use iiphost_plugin_api::{Region, SampleFormat};
 
 use super::depth::{Depth, rescale};
-use super::recipe::Recipe;
+use super::recipe::{Recipe, Scale};
+use super::stairs::Stairs;
 use super::{color_map, convolve, lab, rows, twist};
 use crate::error::Error;
 use crate::limits::Size;
 use crate::raster::{Raster, Samples, sample_count};
+use crate::view::Gamma;
 
 /// The steps of `recipe` on the `inner` region of the raster; the convolution also reads around it and
 /// repeats the border of the raster where that ends.
@@ -35,7 +37,7 @@ fn mix_to<T: Depth>(
     recipe: &Recipe,
     max_bytes: u64,
 ) -> Result<Raster, Error> {
-    let mixer = Mixer::new(raster, recipe);
+    let mixer = Mixer::new(raster, recipe, T::BITS == 8);
     let colors = mixer.colors;
     let alpha = raster.alpha_band();
     let bands = colors + usize::from(alpha.is_some());
@@ -52,17 +54,23 @@ fn mix_to<T: Depth>(
             let y = inner.y as usize + first_row + row;
             let values = worker.row(y);
             let full = (recipe.contrast * T::TOP) as f32;
-            match alpha {
+            let colors_out = |out: &mut [T], values: &[f32]| match &mixer.stairs {
+                Some(stairs) => {
+                    for (o, v) in out.iter_mut().zip(values) {
+                        *o = T::from_bits(u32::from(stairs.at(*v)));
+                    }
+                }
                 None => {
                     for (o, v) in out.iter_mut().zip(values) {
                         *o = T::from_f32(v * full);
                     }
                 }
+            };
+            match alpha {
+                None => colors_out(out, values),
                 Some(alpha) => {
                     for (o, v) in out.chunks_exact_mut(bands).zip(values.chunks_exact(colors)) {
-                        for (o, v) in o.iter_mut().zip(v) {
-                            *o = T::from_f32(v * full);
-                        }
+                        colors_out(&mut o[..colors], v);
                     }
                     mixer.opacity(y, inner, alpha, &mut out[colors..], bands);
                 }
@@ -82,10 +90,14 @@ struct Mixer<'a> {
     read: usize,
     /// Color bands of the result.
     colors: usize,
+    /// The tone curve is not in the tables but follows, by formula or as stairs.
+    tone_later: bool,
+    /// Tone curve, contrast and rounding in one.
+    stairs: Option<Stairs>,
 }
 
 impl<'a> Mixer<'a> {
-    fn new(raster: &'a Raster, recipe: &'a Recipe) -> Self {
+    fn new(raster: &'a Raster, recipe: &'a Recipe, bytes: bool) -> Self {
         let colors = raster.color_band_count() as usize;
         let read = match recipe.twist {
             Some(_) => raster.band_count as usize,
@@ -102,6 +114,8 @@ impl<'a> Mixer<'a> {
                 (None, None, Some(_)) => 1,
                 (None, None, None) => colors,
             },
+            tone_later: false,
+            stairs: None,
         };
         let entries = match raster.samples {
             Samples::U8(_) => 256,
@@ -109,6 +123,14 @@ impl<'a> Mixer<'a> {
             Samples::U16(_) if raster.size.pixels() >= 1 << 15 => 65_536,
             _ => 0,
         };
+        // Tables hold the tone curve unless bands are mixed before it.
+        mixer.tone_later = recipe.blends_bands() || recipe.is_lab() || entries == 0;
+        // Finding the stairs costs about as much as the curve on that many pixels.
+        let worth = bytes && mixer.tone_later && raster.size.pixels() >= 1 << 13;
+        let last = recipe.color_map.is_none() && recipe.kernel.is_none();
+        if worth && last && recipe.tone.gamma != Gamma::Power(1.0) {
+            mixer.stairs = Some(Stairs::new(|n| recipe.tone.apply(n) * recipe.contrast));
+        }
         if entries > 0 && !(recipe.is_lab() && raster.band_count == 3) {
             let largest = (1u32 << raster.bit_depth.min(16)) - 1;
             let mut tables: Vec<Vec<f32>> = Vec::with_capacity(read);
@@ -134,7 +156,7 @@ impl<'a> Mixer<'a> {
             return self.recipe.plain(band, sample) as f32;
         }
         let n = self.recipe.normalize(band, sample);
-        if self.recipe.blends_bands() || self.recipe.tone.is_none() {
+        if self.tone_later || self.recipe.tone.is_none() {
             n as f32
         } else {
             self.recipe.tone.apply(n) as f32
@@ -195,7 +217,35 @@ impl<'a> Mixer<'a> {
         }
     }
 
+    /// The scales of the read bands, if nothing else is to be done to their samples.
+    fn only_scales<const B: usize>(&self) -> Option<[Scale; B]> {
+        let plain = self.tone_later || self.recipe.tone.is_none();
+        let colors = self.raster.color_band_count() as usize == B;
+        if !plain || !colors || self.read != B || self.raster.band_count as usize != B {
+            return None;
+        }
+        let mut scales = [Scale::new(0.0, 1.0); B];
+        for (band, scale) in scales.iter_mut().enumerate() {
+            *scale = self.recipe.only_scale(band)?;
+        }
+        Some(scales)
+    }
+
     fn calculate<S: Copy>(&self, source: &[S], out: &mut [f32], number: impl Fn(S) -> f64) {
+        if let Some([scale]) = self.only_scales::<1>() {
+            for (s, o) in source.iter().zip(out) {
+                *o = scale.apply(number(*s)) as f32;
+            }
+            return;
+        }
+        if let Some(scales) = self.only_scales::<3>() {
+            for (p, o) in source.as_chunks::<3>().0.iter().zip(out.as_chunks_mut::<3>().0) {
+                for band in 0..3 {
+                    o[band] = scales[band].apply(number(p[band])) as f32;
+                }
+            }
+            return;
+        }
         let all = self.raster.band_count as usize;
         for (p, o) in source.chunks_exact(all).zip(out.chunks_exact_mut(self.read)) {
             for (band, (o, s)) in o.iter_mut().zip(p).enumerate() {
@@ -206,7 +256,13 @@ impl<'a> Mixer<'a> {
 
     fn convert_lab<S: Copy>(&self, source: &[S], out: &mut [f32], number: impl Fn([S; 3]) -> [f32; 3]) {
         let all = self.raster.band_count as usize;
-        let plain = self.recipe.blends_bands() || self.recipe.tone.is_none();
+        let plain = self.tone_later || self.recipe.tone.is_none();
+        if plain && self.recipe.only_scale(0).is_some() {
+            for (p, o) in source.chunks_exact(all).zip(out.chunks_exact_mut(self.read)) {
+                o[..3].copy_from_slice(&lab::to_srgb(number([p[0], p[1], p[2]])));
+            }
+            return;
+        }
         for (p, o) in source.chunks_exact(all).zip(out.chunks_exact_mut(self.read)) {
             let rgb = lab::to_srgb(number([p[0], p[1], p[2]]));
             for (o, v) in o.iter_mut().zip(rgb) {
@@ -341,7 +397,7 @@ impl<'a> Worker<'a> {
             twist::twist(rows, row, bands, mixed);
             (row, bands) = (mixed, rows.len());
         }
-        if recipe.blends_bands() && !recipe.tone.is_none() {
+        if mixer.tone_later && mixer.stairs.is_none() && !recipe.tone.is_none() {
             row.iter_mut()
                 .for_each(|v| *v = recipe.tone.apply(f64::from(*v)) as f32);
         }

@@ -40,6 +40,7 @@ mod resize;
 mod rotate;
 mod rows;
 mod shade;
+mod stairs;
 mod statistics;
 mod tone;
 mod turn;

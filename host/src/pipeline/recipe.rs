@@ -161,6 +161,11 @@ impl Recipe {
         self.light.is_some() || self.twist.is_some()
     }
 
+    /// The scale of a band, if normalizing its samples takes nothing else.
+    pub(super) fn only_scale(&self, band: usize) -> Option<Scale> {
+        self.stretch.is_none().then(|| self.scales[band])
+    }
+
     /// A sample of a color band, normalized and stretched.
     #[inline(always)]
     pub(super) fn normalize(&self, band: usize, sample: f64) -> f64 {

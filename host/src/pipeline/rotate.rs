@@ -32,11 +32,9 @@ pub(super) fn rotate(raster: Raster, degrees: f64, alpha: AlphaOut, max_bytes: u
         size,
         sin,
         cos,
-        colors,
         source_bands: raster.band_count as usize,
         source_alpha,
         keep,
-        bands: bands as usize,
     };
     let samples = map_depths!(raster, v => match (colors, bands) {
         (1, 1) => turn.run(v, count, 1, 1),
@@ -58,16 +56,17 @@ pub(super) fn rotate(raster: Raster, degrees: f64, alpha: AlphaOut, max_bytes: u
     Ok(turned)
 }
 
+/// 1 in 32.32 fixed point.
+const ONE: f64 = 4_294_967_296.0;
+
 struct Rotation {
     source: Size,
     size: Size,
     sin: f64,
     cos: f64,
-    colors: usize,
     source_bands: usize,
     source_alpha: Option<usize>,
     keep: bool,
-    bands: usize,
 }
 
 impl Rotation {
@@ -91,21 +90,27 @@ impl Rotation {
     /// Row `y`: every pixel center is turned back into the source.
     #[inline(always)]
     fn row<T: Sample>(&self, source: &[T], y: usize, out: &mut [T], colors: usize, bands: usize) {
-        let (width, height) = (f64::from(self.source.width), f64::from(self.source.height));
+        // Positions in 32.32 fixed point: their whole part is a shift away (rounding down a float is a
+        // call on the common processors), and 2¹⁶ steps stay within 2⁻¹⁷ pixels.
+        let fixed = |v: f64| (v * ONE).round() as i64;
+        let across = 0.5 - f64::from(self.size.width) / 2.0;
         let down = y as f64 + 0.5 - f64::from(self.size.height) / 2.0;
+        let half = |side: u32| f64::from(side) / 2.0 - 0.5;
+        let mut source_x = fixed(across * self.cos + down * self.sin + half(self.source.width));
+        let mut source_y = fixed(down * self.cos - across * self.sin + half(self.source.height));
+        let (step_x, step_y) = (fixed(self.cos), fixed(-self.sin));
+        let fraction = |v: i64| (v as u32 >> 8) as f32 / (1 << 24) as f32;
         let (last_x, last_y) = (
             i64::from(self.source.width) - 1,
             i64::from(self.source.height) - 1,
         );
         let row_len = self.source.width as usize * self.source_bands;
         let mut color = vec![0f32; colors];
-        for (x, out) in out.chunks_exact_mut(bands).enumerate() {
-            let across = x as f64 + 0.5 - f64::from(self.size.width) / 2.0;
-            let source_x = across * self.cos + down * self.sin + width / 2.0 - 0.5;
-            let source_y = down * self.cos - across * self.sin + height / 2.0 - 0.5;
-            let (left, top) = (source_x.floor(), source_y.floor());
-            let (fx, fy) = ((source_x - left) as f32, (source_y - top) as f32);
-            let (left, top) = (left as i64, top as i64);
+        for out in out.chunks_exact_mut(bands) {
+            let (left, top) = (source_x >> 32, source_y >> 32);
+            let (fx, fy) = (fraction(source_x), fraction(source_y));
+            source_x += step_x;
+            source_y += step_y;
             if left >= 0 && top >= 0 && left < last_x && top < last_y && self.source_alpha.is_none() {
                 let upper = top as usize * row_len + left as usize * self.source_bands;
                 let upper = &source[upper..][..row_len + 2 * self.source_bands];

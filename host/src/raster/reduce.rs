@@ -64,15 +64,20 @@ fn average(raster: &Raster, size: Size, block: Size) -> Result<Raster, Error> {
         .flatten();
     let quarters = block == Size::new(2, 2) && weighted.is_none();
     let samples = match &raster.samples {
-        Samples::U8(v) if quarters => Samples::U8(halve_bytes(v, raster.row_len(), size, bands)),
+        Samples::U8(v) if quarters => Samples::U8(quarter_sums(v, raster.row_len(), size, bands)),
+        Samples::U16(v) if quarters => Samples::U16(quarter_sums(v, raster.row_len(), size, bands)),
         samples => map_samples!(samples, v => blocks(v, raster.row_len(), size, block, bands, weighted)),
     };
     raster.with(size, raster.band_count, samples)
 }
 
-/// The case every virtual level of an 8-bit picture meets.
-fn halve_bytes(source: &[u8], row_len: usize, size: Size, bands: usize) -> Vec<u8> {
-    let mut out = vec![0; size.width as usize * size.height as usize * bands];
+/// The case every virtual level of an 8 or 16-bit picture without opacity meets.
+fn quarter_sums<T>(source: &[T], row_len: usize, size: Size, bands: usize) -> Vec<T>
+where
+    T: Sample + TryFrom<u32>,
+    u32: From<T>,
+{
+    let mut out = vec![T::default(); size.width as usize * size.height as usize * bands];
     let out_rows = out.chunks_exact_mut(size.width as usize * bands);
     for (two_rows, out_row) in source.chunks_exact(2 * row_len).zip(out_rows) {
         let (upper, lower) = two_rows.split_at(row_len);
@@ -87,15 +92,20 @@ fn halve_bytes(source: &[u8], row_len: usize, size: Size, bands: usize) -> Vec<u
 }
 
 #[inline(always)]
-fn halve_row(upper: &[u8], lower: &[u8], out: &mut [u8], bands: usize) {
+fn halve_row<T>(upper: &[T], lower: &[T], out: &mut [T], bands: usize)
+where
+    T: Sample + TryFrom<u32>,
+    u32: From<T>,
+{
     let pairs = upper.chunks_exact(2 * bands).zip(lower.chunks_exact(2 * bands));
     for ((a, b), pixel) in pairs.zip(out.chunks_exact_mut(bands)) {
         for (band, sample) in pixel.iter_mut().enumerate() {
-            let sum = u16::from(a[band])
-                + u16::from(a[bands + band])
-                + u16::from(b[band])
-                + u16::from(b[bands + band]);
-            *sample = ((sum + 2) >> 2) as u8;
+            let sum = u32::from(a[band])
+                + u32::from(a[bands + band])
+                + u32::from(b[band])
+                + u32::from(b[bands + band]);
+            // The average of four samples is one of their type.
+            *sample = T::try_from((sum + 2) >> 2).unwrap_or_default();
         }
     }
 }
@@ -120,6 +130,15 @@ fn blocks<T: Sample>(
         for (col, pixel) in out_row.chunks_exact_mut(bands).enumerate() {
             let start = col * block_len;
             sums.fill(none);
+            let weighted = weighted.filter(|&alpha| {
+                // Where opacity does not vary it has no effect: the division below is the cost.
+                let opacity = rows[start + alpha];
+                opacity == T::default()
+                    || !rows.chunks_exact(row_len).all(|row| {
+                        let pixels = row[start..start + block_len].chunks_exact(bands);
+                        pixels.clone().all(|pixel| pixel[alpha] == opacity)
+                    })
+            });
             for row in rows.chunks_exact(row_len) {
                 for source in row[start..start + block_len].chunks_exact(bands) {
                     for (band, (sum, sample)) in sums.iter_mut().zip(source).enumerate() {
@@ -198,7 +217,7 @@ mod tests {
     #[test]
     fn fast_and_general_averages_agree() {
         let bytes: Vec<u8> = (0..7 * 6 * 3).map(|i| (i * 37 % 256) as u8).collect();
-        let fast = halve_bytes(&bytes, 21, Size::new(3, 3), 3);
+        let fast = quarter_sums(&bytes, 21, Size::new(3, 3), 3);
         assert_eq!(
             fast,
             blocks(&bytes, 21, Size::new(3, 3), Size::new(2, 2), 3, None)
