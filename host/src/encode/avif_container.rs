@@ -44,8 +44,7 @@ struct Item<'a> {
     data: &'a [u8],
     /// How it refers to the picture.
     reference: Option<&'static [u8; 4]>,
-    /// Numbers of its properties from 1, and whether a reader must know them.
-    properties: Vec<(u8, bool)>,
+    properties: Uses,
 }
 
 /// Writes the file.
@@ -191,10 +190,14 @@ pub(super) fn write(picture: &Picture<'_>) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
+/// Name and content of a property.
 type Property = (&'static [u8; 4], Vec<u8>);
 
+/// Numbers of properties from 1, and whether a reader must know them.
+type Uses = Vec<(u8, bool)>;
+
 /// The properties of the file, then which of them the colors and the opacity have.
-fn properties(picture: &Picture<'_>) -> (Vec<Property>, Vec<(u8, bool)>, Vec<(u8, bool)>) {
+fn properties(picture: &Picture<'_>) -> (Vec<Property>, Uses, Uses) {
     let mut all: Vec<Property> = Vec::new();
     let mut add = |name: &'static [u8; 4], data: Vec<u8>| {
         all.push((name, data));
