@@ -93,9 +93,9 @@ fn color_table() -> Vec<[f32; 3]> {
         (0.12, [196.0, 208.0, 154.0]),
         (0.35, [222.0, 214.0, 166.0]),
         (0.62, [222.0, 192.0, 142.0]),
-        (0.92, [200.0, 164.0, 128.0]),
-        (1.25, [222.0, 210.0, 200.0]),
-        (1.6, [252.0, 250.0, 248.0]),
+        (1.02, [200.0, 164.0, 128.0]),
+        (1.34, [222.0, 210.0, 200.0]),
+        (1.62, [252.0, 250.0, 248.0]),
     ];
     (0..COLORS)
         .map(|i| {
@@ -122,7 +122,7 @@ fn color_table() -> Vec<[f32; 3]> {
 /// Height from the two fields: chains rise on land only.
 fn height_of(ground: f32, crests: f32) -> f32 {
     let land = ((ground + 0.05) * 1.6).clamp(0.0, 1.0);
-    ground * 0.62 - SEA_LEVEL + crests * land * land * 0.95
+    ground * 0.62 - SEA_LEVEL + crests * land * land * 0.80
 }
 
 /// A folded octave, 0 to 1: a crest, slightly rounded, where the field crosses zero.
