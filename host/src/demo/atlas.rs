@@ -93,9 +93,9 @@ fn color_table() -> Vec<[f32; 3]> {
         (0.12, [196.0, 208.0, 154.0]),
         (0.35, [222.0, 214.0, 166.0]),
         (0.62, [222.0, 192.0, 142.0]),
-        (0.92, [200.0, 164.0, 128.0]),
-        (1.25, [222.0, 210.0, 200.0]),
-        (1.6, [252.0, 250.0, 248.0]),
+        (1.02, [200.0, 164.0, 128.0]),
+        (1.34, [222.0, 210.0, 200.0]),
+        (1.62, [252.0, 250.0, 248.0]),
     ];
     (0..COLORS)
         .map(|i| {
@@ -122,7 +122,7 @@ fn color_table() -> Vec<[f32; 3]> {
 /// Height from the two fields: chains rise on land only.
 fn height_of(ground: f32, crests: f32) -> f32 {
     let land = ((ground + 0.05) * 1.6).clamp(0.0, 1.0);
-    ground * 0.62 - SEA_LEVEL + crests * land * land * 0.95
+    ground * 0.62 - SEA_LEVEL + crests * land * land * 0.80
 }
 
 /// A folded octave, 0 to 1: a crest, slightly rounded, where the field crosses zero.
@@ -266,7 +266,7 @@ impl Atlas {
                             "BURG", "BY", "DALE", "FORD", "GATE", "HAM", "MERE", "STEAD", "TON", "WICK",
                         ],
                     ),
-                    large: hash(x, y, 301) % 5 == 0,
+                    large: hash(x, y, 301).is_multiple_of(5),
                 });
             }
         }
@@ -290,16 +290,16 @@ impl Atlas {
         let marks =
             |from: f32, to: f32| ((from as u32).div_ceil(10)..(to as u32).div_ceil(10)).map(|n| n * 10);
         let reach = |n: u32| {
-            if n % 100 == 0 {
+            if n.is_multiple_of(100) {
                 6.0
-            } else if n % 50 == 0 {
+            } else if n.is_multiple_of(50) {
                 4.0
             } else {
                 2.0
             }
         };
         for x in (GRID..self.size.width).step_by(GRID as usize) {
-            let heavy = x % (5 * GRID) == 0;
+            let heavy = x.is_multiple_of(5 * GRID);
             let x = x as f32 + 0.5;
             line([x, top], [x, bottom], if heavy { 1.5 } else { 0.5 }, 120);
             for n in marks(top, bottom) {
@@ -308,7 +308,7 @@ impl Atlas {
             }
         }
         for y in (GRID..self.size.height).step_by(GRID as usize) {
-            let heavy = y % (5 * GRID) == 0;
+            let heavy = y.is_multiple_of(5 * GRID);
             let y = y as f32 + 0.5;
             line([left, y], [right, y], if heavy { 1.5 } else { 0.5 }, 120);
             for n in marks(left, right) {
@@ -470,7 +470,7 @@ impl Atlas {
                 bar(near - 6.0, far + 6.0, 3.0, 3.0, INK);
                 let mut field = (near as u32 / 500) * 500;
                 while (field as f32) < far {
-                    let color = if field % GRID == 0 { INK } else { PAPER };
+                    let color = if field.is_multiple_of(GRID) { INK } else { PAPER };
                     bar(
                         (field as f32).max(near),
                         (field as f32 + 500.0).min(far),

@@ -187,7 +187,7 @@ impl Scene for Engraving {
                 // Lines follow the curve of the sphere, and lie straight in the sky.
                 let bend = 210.0 * (1.0 - inside).max(0.0);
                 let first = line(fy + bend * (fy / RADIUS * 0.8 + 0.3));
-                let second = line((fx + fy) * 0.7071 + bend * 0.6);
+                let second = line((fx + fy) * std::f32::consts::FRAC_1_SQRT_2 + bend * 0.6);
                 let edge = 2.0 / PITCH;
                 let cut = |distance: f32, width: f32| smooth_step(width + edge, width - edge, distance);
                 let mut ink = cut(first, (dark * 1.12 - 0.06).clamp(-0.3, 0.86));

@@ -147,6 +147,7 @@ fn encoder(format: OutputFormat) -> Result<&'static dyn Encoder, Error> {
     match format {
         OutputFormat::Jpeg => Ok(&jpeg::JpegEncoder),
         OutputFormat::Png => Ok(&png::PngEncoder),
+        OutputFormat::Tiff => Ok(&tiff::TiffEncoder),
         #[cfg(feature = "webp")]
         OutputFormat::WebP => Ok(&webp::WebPEncoder),
         #[cfg(feature = "avif")]

@@ -7,6 +7,7 @@ use super::compress::{BlockEncoder, Compression, JpegColor};
 use super::directory::{Directory, Flavor, tag};
 use super::metadata::{Metadata, add_resolution, describe_pixels};
 use super::{PixelLayout, TiffError};
+use crate::encode::{Encoded, Encoder, Settings};
 use crate::error::Error;
 use crate::raster::Raster;
 use crate::view::TiffCompression;
@@ -45,6 +46,41 @@ pub fn compression_for(kind: TiffCompression, strength: Option<i32>) -> Result<C
             ));
         }
     })
+}
+
+/// [`Encoder`] for single TIFF pictures.
+#[derive(Clone, Copy, Debug)]
+pub struct TiffEncoder;
+
+impl Encoder for TiffEncoder {
+    fn encode(
+        &self,
+        raster: &Raster,
+        settings: &Settings,
+        metadata: &crate::encode::Metadata,
+    ) -> Result<Encoded, Error> {
+        let Settings::Tiff { compression, quality } = *settings else {
+            return Err(Error::fault("encode", "settings of another format for a TIFF"));
+        };
+        let compression = compression_for(compression, Some(i32::from(quality)))?;
+        let mut left_out = Vec::new();
+        if metadata.exif.is_some() {
+            left_out.push("EXIF: TIFF keeps it in directories of its own, which are not written".into());
+        }
+        let mut text = metadata.text.clone();
+        if let Some(rights) = &metadata.rights {
+            text.retain(|(name, _)| name != "rights");
+            text.push(("rights".into(), rights.clone()));
+        }
+        let metadata = Metadata {
+            icc: metadata.icc.as_deref().map(<[u8]>::to_vec),
+            xmp: metadata.xmp.as_deref().map(<[u8]>::to_vec),
+            resolution: metadata.resolution,
+            text,
+        };
+        let bytes = encode(raster, compression, &metadata)?;
+        Ok(Encoded { bytes, left_out })
+    }
 }
 
 /// A TIFF file of one picture, in strips that are compressed in parallel.
@@ -303,6 +339,29 @@ mod tests {
             .map(|(a, b)| a.abs_diff(*b))
             .max();
         assert!(worst <= Some(2), "{worst:?}");
+    }
+
+    #[test]
+    fn settings_and_metadata_of_any_output_reach_the_file() {
+        let raster = raster(3, AlphaMode::None, SampleFormat::U8);
+        let settings = Settings::Tiff {
+            compression: TiffCompression::Zstandard,
+            quality: 0,
+        };
+        let metadata = crate::encode::Metadata {
+            rights: Some(b"Somebody".to_vec()),
+            text: vec![("title".into(), b"Something".to_vec())],
+            ..Default::default()
+        };
+        let file = TiffEncoder.encode(&raster, &settings, &metadata).unwrap();
+        assert!(file.left_out.is_empty());
+        let mut decoder = Decoder::new(Cursor::new(&file.bytes)).unwrap();
+        assert_eq!(decoder.get_tag_u32(Tag::Compression).unwrap(), 50000);
+        assert_eq!(decoder.get_tag_ascii_string(Tag::Copyright).unwrap(), "Somebody");
+        assert_eq!(
+            decoder.get_tag_ascii_string(Tag::Unknown(269)).unwrap(),
+            "Something"
+        );
     }
 
     #[test]

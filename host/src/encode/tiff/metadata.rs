@@ -130,10 +130,7 @@ pub(super) fn describe_pixels(
         }
     }
     directory.shorts(tag::PHOTOMETRIC, &[photometric]);
-    directory.text(
-        tag::SOFTWARE,
-        concat!("iiphost/", env!("CARGO_PKG_VERSION")).as_bytes(),
-    );
+    directory.text(tag::SOFTWARE, crate::encode::PRODUCT.as_bytes());
     Ok(())
 }
 

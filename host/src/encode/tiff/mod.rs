@@ -12,7 +12,7 @@ mod stream;
 use iiphost_plugin_api::{AlphaMode, ColorModel, SampleFormat};
 
 pub use compress::{BlockEncoder, Compression, JpegColor};
-pub use encode::{compression_for, encode};
+pub use encode::{TiffEncoder, compression_for, encode};
 pub use metadata::Metadata;
 pub use stream::{PyramidWriter, Written};
 
