@@ -199,7 +199,7 @@ fn load_one(spec: &ModuleSpec, path: &Path, options: &[(String, String, String)]
         origin: spec.origin,
         abi: loaded.abi_version,
         load_time: start.elapsed(),
-        decoder: Box::new(host::Serialized::new(decoder)),
+        decoder,
     })
 }
 
