@@ -153,12 +153,15 @@ impl Images for Provider<'_> {
     ) -> Result<(ImageHandle, usize), Error> {
         let no_view = || Error::not_found("no such view");
         let Some(sequence) = &image.sequence else {
-            let views = &image.image.info.views;
-            if views.len() <= 1 {
+            let info = &image.image.info;
+            if info.pages.len() == 1 {
                 return Ok((image.clone(), 0));
             }
-            let index = usize::try_from(horizontal).ok().and_then(|h| views.get(h));
-            return Ok((image.clone(), *index.ok_or_else(no_view)?));
+            // Views by their place in the list; pages that are no views by their number in the file.
+            let number = usize::try_from(horizontal).map_err(|_| no_view())?;
+            let listed = info.views.get(number).copied();
+            let page = listed.or_else(|| (number < info.pages.len()).then_some(number));
+            return Ok((image.clone(), page.ok_or_else(no_view)?));
         };
         // A horizontal angle alone means the vertical angle 0, or 90 where there is no such file.
         let member = match vertical {

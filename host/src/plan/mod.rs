@@ -154,12 +154,7 @@ fn scaled(view: &View, page: &Page, whole: Size, region: Region) -> Result<Plan,
         return Err(Error::not_found("no such tile"));
     }
     let wanted = Size::new(region.width, region.height);
-    let near = |a: u32, b: u32| a.abs_diff(b) <= 1;
-    let stored = page
-        .levels
-        .iter()
-        .position(|l| near(l.size.width, whole.width) && near(l.size.height, whole.height));
-    let mut plan = if let Some(level) = stored {
+    let mut plan = if let Some(level) = stored_at(page, whole) {
         // The stored level lacks a column or row at most (or has one too many): cut, then repeat the last.
         let size = page.levels[level].size;
         let x = region.x.min(size.width - 1);
@@ -196,6 +191,17 @@ fn scaled(view: &View, page: &Page, whole: Size, region: Region) -> Result<Plan,
         f64::from(whole.height) / f64::from(full.height),
     );
     Ok(plan)
+}
+
+/// The level that is the page at a size, exactly or but for the rounding of its last pixel.
+fn stored_at(page: &Page, whole: Size) -> Option<usize> {
+    // Of small pictures one pixel is too much to be rounding: 3x3 is not 2x2 with a column to spare.
+    const ROUNDING_FROM: u32 = 16;
+    let near = |a: u32, b: u32| a == b || (a.abs_diff(b) == 1 && b >= ROUNDING_FROM);
+    let sizes = || page.levels.iter().map(|level| level.size);
+    sizes()
+        .position(|size| size == whole)
+        .or_else(|| sizes().position(|s| near(s.width, whole.width) && near(s.height, whole.height)))
 }
 
 /// A region of the page at a size.

@@ -422,6 +422,18 @@ fn deep_zoom_edge_tiles_are_completed_to_the_exact_size() {
 }
 
 #[test]
+fn tiny_levels_are_reduced_and_not_cut() {
+    let page = page_of(&[(3, 3)]);
+    let whole = Size::new(2, 2);
+    let frame = Frame::Scaled {
+        size: whole,
+        region: Region::new(0, 0, 2, 2),
+    };
+    let plan = plan(&view(frame), &page, &limits(5000, true)).unwrap();
+    assert_eq!((plan.source, plan.size), (Region::new(0, 0, 3, 3), whole));
+}
+
+#[test]
 fn pyramids_of_other_steps_use_their_true_ratio() {
     let page = page_of(&[(1000, 700), (250, 175)]);
     let left = RegionSpec::Fraction {
