@@ -1,1 +1,37 @@
 //! TIFF decoder module of iiphost.
+//!
+//! `probe` claims a file by its header; `ifd` reads directories; `layout` says how one directory stores its
+//! pixels and `shape` what comes out of it; `pyramid` sorts directories into pages and levels; `picture`
+//! reads regions of one level, block by block: positional read, `decompress`, `predictor`, `samples`,
+//! `color`. `tables` and `strip_cache` are what is kept between calls.
+//!
+//! Not done: editing, writing, JPEG 2000 and LERC inside TIFF, old-style JPEG, LogLuv.
+
+mod color;
+mod compression;
+mod decoder;
+mod decompress;
+mod encoded;
+mod exif;
+mod ifd;
+mod jpeg_markers;
+mod layout;
+mod metadata;
+mod ome;
+mod photometric;
+mod picture;
+mod predictor;
+mod probe;
+mod pyramid;
+mod reader;
+mod samples;
+mod scratch;
+mod shape;
+mod strip_cache;
+mod tables;
+#[cfg(test)]
+mod test_file;
+
+pub use decoder::TiffDecoder;
+
+iiphost_plugin_api::export_decoder!(TiffDecoder::default());

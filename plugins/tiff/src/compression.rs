@@ -1,0 +1,93 @@
+//! Which compressions exist, which of them are decoded, and what the others are called.
+
+use iiphost_plugin_api::DecodeError;
+
+/// A compression that is decoded (tag Compression).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    /// 1
+    None,
+    /// 2: CCITT modified Huffman, rows end at byte boundaries.
+    FaxRle,
+    /// 3: CCITT T.4.
+    Fax3,
+    /// 4: CCITT T.6.
+    Fax4,
+    /// 5
+    Lzw,
+    /// 7: Adobe Technical Note 2.
+    Jpeg,
+    /// 8 and 32946.
+    Deflate,
+    /// 32773
+    PackBits,
+    /// 50000
+    Zstd,
+}
+
+impl Compression {
+    /// The compression with this number.
+    pub(crate) fn from_tag(number: u64) -> Result<Self, DecodeError> {
+        let name = match number {
+            1 => return Ok(Self::None),
+            2 => return Ok(Self::FaxRle),
+            3 => return Ok(Self::Fax3),
+            4 => return Ok(Self::Fax4),
+            5 => return Ok(Self::Lzw),
+            7 => return Ok(Self::Jpeg),
+            8 | 32946 => return Ok(Self::Deflate),
+            32773 => return Ok(Self::PackBits),
+            50000 => return Ok(Self::Zstd),
+            6 => "old-style JPEG of TIFF 6.0, whose files contradict each other",
+            9 | 10 => "JBIG",
+            32766 => "NeXT run-length",
+            32771 => "CCITT modified Huffman, word aligned",
+            32809 => "ThunderScan",
+            33003 | 33005 => "JPEG 2000 (Aperio)",
+            33007 => "ALT JPEG",
+            34661 => "JBIG",
+            34676 | 34677 => "SGI LogLuv",
+            34712 => "JPEG 2000",
+            34713 => "Nikon NEF",
+            34715 => "JBIG2",
+            34887 => "LERC",
+            34892 => "lossy JPEG (DNG)",
+            34925 => "LZMA",
+            50001 => "WebP",
+            50002 | 52546 => "JPEG XL",
+            _ => {
+                return Err(DecodeError::unsupported(format!(
+                    "compression {number} is not known"
+                )));
+            }
+        };
+        Err(DecodeError::unsupported(format!(
+            "compression {number} ({name}) is not supported"
+        )))
+    }
+
+    /// The name shown to people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "no compression",
+            Self::FaxRle => "CCITT modified Huffman",
+            Self::Fax3 => "CCITT group 3",
+            Self::Fax4 => "CCITT group 4",
+            Self::Lzw => "LZW",
+            Self::Jpeg => "JPEG",
+            Self::Deflate => "deflate",
+            Self::PackBits => "PackBits",
+            Self::Zstd => "Zstandard",
+        }
+    }
+
+    /// The predictor tag means something with this compression.
+    pub(crate) fn has_predictor(self) -> bool {
+        matches!(self, Self::Lzw | Self::Deflate | Self::Zstd)
+    }
+
+    /// Each block is a picture file of its own, with its own idea of bits and colors.
+    pub(crate) fn is_picture_file(self) -> bool {
+        matches!(self, Self::Jpeg)
+    }
+}

@@ -1,0 +1,149 @@
+//! JPEG (Adobe Technical Note 2 to TIFF 6.0): each block is a JPEG file, tables may be shared.
+//!
+//! The codec library reports errors by unwinding; that is caught here, around its calls alone, and becomes
+//! an ordinary error.
+
+use std::cell::Cell;
+use std::io::{self, BufRead, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use iiphost_plugin_api::DecodeError;
+use mozjpeg::{ColorSpace, DctMethod, Decompress};
+
+use crate::jpeg_markers::{Frame, JpegParts};
+use crate::layout::Layout;
+use crate::photometric::Photometric;
+
+/// Scans a progressive file may have: each one costs a pass over the block.
+const MAX_SCANS: usize = 64;
+
+pub(super) fn decompress(
+    layout: &Layout,
+    encoded: &[u8],
+    stored: &mut [u8],
+    rows: u32,
+) -> Result<(), DecodeError> {
+    let tables = layout.jpeg_tables.as_deref();
+    let parts = JpegParts::new(tables, encoded)?;
+    let frame = parts.frame();
+    let samples = layout.samples_together();
+    check_frame(frame, layout, rows, samples)?;
+    if frame.progressive && parts.scan_count() > MAX_SCANS {
+        return Err(DecodeError::limit(format!(
+            "a JPEG of more than {MAX_SCANS} scans"
+        )));
+    }
+    let space = match (samples, layout.photometric) {
+        (1, _) => ColorSpace::JCS_GRAYSCALE,
+        (3, _) => ColorSpace::JCS_RGB,
+        (4, _) => ColorSpace::JCS_CMYK,
+        _ => {
+            return Err(DecodeError::unsupported(format!(
+                "JPEG with {samples} samples per pixel, expected 1, 3 or 4"
+            )));
+        }
+    };
+    // An Adobe marker of our own says what TIFF says about the colors; those of the file are left out.
+    let transform = u8::from(layout.photometric == Photometric::YCbCr);
+    let exhausted = Cell::new(false);
+    let reader = Pieces {
+        rest: parts.pieces(Some(transform)),
+        next: 0,
+        exhausted: &exhausted,
+    };
+    // The library's state is dropped during unwinding, and `stored` is not used after an error.
+    let result = catch_unwind(AssertUnwindSafe(|| run(reader, space, frame, layout, stored)));
+    match result {
+        Ok(Ok(())) if exhausted.get() => Err(DecodeError::format("the JPEG data ends early")),
+        Ok(result) => result,
+        Err(payload) => Err(DecodeError::format(match payload.downcast_ref::<String>() {
+            Some(message) => format!("JPEG: {}", message.trim_start_matches("libjpeg fatal error: ")),
+            None => "JPEG: the codec failed".into(),
+        })),
+    }
+}
+
+/// Checks the frame against the block. A last strip may be stored with more rows than it needs.
+fn check_frame(frame: &Frame, layout: &Layout, rows: u32, samples: u16) -> Result<(), DecodeError> {
+    if frame.precision != 8 {
+        return Err(DecodeError::unsupported(format!(
+            "JPEG with {} bits per sample, expected 8",
+            frame.precision
+        )));
+    }
+    if frame.component_count() != usize::from(samples) {
+        return Err(DecodeError::format(format!(
+            "JPEG with {} components, expected {samples}",
+            frame.component_count()
+        )));
+    }
+    let (width, height) = (u32::from(frame.width), u32::from(frame.height));
+    if width != layout.block_width || height < rows || height > layout.block_height.max(rows) {
+        return Err(DecodeError::format(format!(
+            "JPEG of {width}x{height} pixels, expected {}x{rows}",
+            layout.block_width
+        )));
+    }
+    Ok(())
+}
+
+fn run(
+    reader: Pieces<'_>,
+    space: ColorSpace,
+    frame: &Frame,
+    layout: &Layout,
+    stored: &mut [u8],
+) -> Result<(), DecodeError> {
+    let failed = |error: io::Error| DecodeError::format(format!("JPEG: {error}"));
+    let mut decompress = Decompress::new_reader(reader).map_err(failed)?;
+    decompress.dct_method(DctMethod::IntegerSlow);
+    decompress.do_fancy_upsampling(true);
+    let mut started = decompress.to_colorspace(space).map_err(failed)?;
+    let row_bytes = usize::from(frame.width) * frame.component_count();
+    let expected = (usize::from(frame.width), usize::from(frame.height));
+    if (started.width(), started.height()) != expected || layout.stored_row_bytes() != Some(row_bytes) {
+        return Err(DecodeError::format("JPEG: the codec found another size"));
+    }
+    // Whole rows, not more than the frame has: `check_frame` saw to it.
+    started.read_scanlines_into(stored).map_err(failed)?;
+    Ok(())
+}
+
+/// The parts of a JPEG one after the other, without copying them together.
+struct Pieces<'a> {
+    rest: Vec<&'a [u8]>,
+    next: usize,
+    /// Set when the codec wanted more bytes than there are.
+    exhausted: &'a Cell<bool>,
+}
+
+impl BufRead for Pieces<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.rest.get(self.next).is_some_and(|piece| piece.is_empty()) {
+            self.next += 1;
+        }
+        match self.rest.get(self.next) {
+            Some(piece) => Ok(piece),
+            None => {
+                self.exhausted.set(true);
+                Ok(&[])
+            }
+        }
+    }
+
+    fn consume(&mut self, count: usize) {
+        if let Some(piece) = self.rest.get_mut(self.next) {
+            *piece = &piece[count.min(piece.len())..];
+        }
+    }
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let piece = self.fill_buf()?;
+        let count = piece.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&piece[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}

@@ -1,0 +1,60 @@
+//! From the bytes of a block in the file to its samples as stored, one codec per file.
+//!
+//! Every codec fills exactly the buffer it is given or fails: what a block expands to is bounded by the
+//! size of the block, whatever its bytes say.
+
+mod deflate;
+mod fax;
+pub(crate) mod jpeg;
+mod lzw;
+mod packbits;
+mod zstandard;
+
+use iiphost_plugin_api::DecodeError;
+
+use crate::compression::Compression;
+use crate::layout::Layout;
+
+/// Decompressors that keep tables worth using again.
+#[derive(Default)]
+pub(crate) struct Codecs {
+    deflate: deflate::Deflate,
+    lzw: lzw::Lzw,
+    zstd: zstandard::Zstandard,
+}
+
+impl Codecs {
+    /// Fills `stored` with `rows` rows of a block.
+    ///
+    /// `stored` has [`Layout::stored_bytes`] bytes; `encoded` has the bits of its bytes in normal order.
+    pub(crate) fn decompress(
+        &mut self,
+        layout: &Layout,
+        encoded: &[u8],
+        stored: &mut [u8],
+        rows: u32,
+    ) -> Result<(), DecodeError> {
+        match layout.compression {
+            Compression::None => match encoded.get(..stored.len()) {
+                Some(bytes) => {
+                    stored.copy_from_slice(bytes);
+                    Ok(())
+                }
+                None => Err(too_short(encoded.len(), stored.len())),
+            },
+            Compression::Lzw => self.lzw.decompress(encoded, stored),
+            Compression::Deflate => self.deflate.decompress(encoded, stored),
+            Compression::Zstd => self.zstd.decompress(encoded, stored),
+            Compression::PackBits => packbits::decompress(encoded, stored),
+            Compression::Jpeg => jpeg::decompress(layout, encoded, stored, rows),
+            Compression::FaxRle | Compression::Fax3 | Compression::Fax4 => {
+                fax::decompress(layout, encoded, stored, rows)
+            }
+        }
+    }
+}
+
+/// A block gave fewer bytes than its pixels need.
+fn too_short(found: usize, expected: usize) -> DecodeError {
+    DecodeError::format(format!("{found} bytes after decompression, expected {expected}"))
+}

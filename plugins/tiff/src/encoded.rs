@@ -1,0 +1,215 @@
+//! Stored JPEG tiles handed on undecoded, as complete files.
+
+use iiphost_plugin_api::{DecodeError, EncodedFormat, EncodedTile};
+
+use crate::compression::Compression;
+use crate::jpeg_markers::{Frame, JpegParts};
+use crate::layout::Layout;
+use crate::photometric::Photometric;
+
+/// The encoding in which tiles of this layout may be handed on.
+pub(crate) fn format(layout: &Layout) -> Option<EncodedFormat> {
+    let colors = match layout.photometric {
+        Photometric::BlackIsZero => 1,
+        Photometric::Rgb | Photometric::YCbCr => 3,
+        _ => return None,
+    };
+    let fits = layout.tiled
+        && layout.compression == Compression::Jpeg
+        && !layout.planar
+        && layout.samples_per_pixel == colors;
+    fits.then_some(EncodedFormat::Jpeg)
+}
+
+/// The complete file of a stored JPEG tile, `None` if it would not be shown right.
+///
+/// Viewers decide about colors by markers and component numbers, TIFF readers by the tags. Where the two
+/// may differ, an Adobe marker says what the tags say.
+pub(crate) fn jpeg(layout: &Layout, block: &[u8]) -> Result<Option<EncodedTile>, DecodeError> {
+    let parts = JpegParts::new(layout.jpeg_tables.as_deref(), block)?;
+    let frame = parts.frame();
+    let (width, height) = (u32::from(frame.width), u32::from(frame.height));
+    let is_whole = (width, height) == (layout.block_width, layout.block_height);
+    let has_bands = frame.component_count() == usize::from(layout.samples_per_pixel);
+    if !is_whole || !has_bands || frame.precision != 8 {
+        return Ok(None);
+    }
+    let transform = match layout.photometric {
+        Photometric::Rgb if frame.is_subsampled() => return Ok(None),
+        Photometric::Rgb if parts.adobe_transform() == Some(0) && !parts.has_jfif() => None,
+        Photometric::Rgb => Some(0),
+        Photometric::YCbCr if reads_as_ycbcr(&parts, frame) => None,
+        Photometric::YCbCr => Some(1),
+        _ => None,
+    };
+    Ok(Some(EncodedTile {
+        format: EncodedFormat::Jpeg,
+        width,
+        height,
+        bytes: parts.pieces(transform).concat(),
+    }))
+}
+
+/// Whether every viewer takes the three components for YCbCr without being told: a JFIF marker, an Adobe
+/// marker, or the component numbers of JFIF.
+fn reads_as_ycbcr(parts: &JpegParts<'_>, frame: &Frame) -> bool {
+    match parts.adobe_transform() {
+        _ if parts.has_jfif() => true,
+        Some(transform) => transform == 1,
+        None => frame.components.iter().map(|component| component.0).eq(1..=3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ifd::ByteOrder;
+    use crate::test_file::{Image, Values, jpeg as encode, open, read_region, write};
+    use iiphost_plugin_api::{CallContext, ImageReader, Limits, PlainServices, Region, TileId};
+
+    fn tile(reader: &dyn ImageReader, col: u32, row: u32) -> Option<EncodedTile> {
+        let services = PlainServices::default();
+        let id = TileId {
+            page: 0,
+            level: 0,
+            tile_col: col,
+            tile_row: row,
+        };
+        reader
+            .encoded_tile(id, &CallContext::new(Limits::default(), &services))
+            .unwrap()
+    }
+
+    /// Pixels as any viewer sees them.
+    fn viewed(file: &[u8], bands: usize) -> Vec<u8> {
+        let decompress = mozjpeg::Decompress::new_mem(file).unwrap();
+        let mut started = match bands {
+            1 => decompress.grayscale().unwrap(),
+            _ => decompress.rgb().unwrap(),
+        };
+        started.read_scanlines().unwrap()
+    }
+
+    fn photo(width: u32, height: u32, bands: u32) -> Vec<u64> {
+        (0..width * height * bands)
+            .map(|i| {
+                let (x, y, band) = (i / bands % width, i / bands / width, i % bands);
+                u64::from((x * 3 + y * (band + 1) + band * 40) % 256)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_passed_tile_looks_the_same_as_a_decoded_one() {
+        for (bands, photometric) in [(1, 1), (3, 2), (3, 6)] {
+            let mut image = Image::new(96, 64, bands, 8)
+                .tiled(32, 32)
+                .compressed(7)
+                .photometric(photometric);
+            image.values = photo(96, 64, bands);
+            let reader = open(write(&[image], ByteOrder::Little, false)).unwrap();
+            assert_eq!(
+                reader.info().pages[0].levels[0].encoded,
+                Some(EncodedFormat::Jpeg)
+            );
+            for (col, row) in [(0, 0), (2, 1)] {
+                let passed = tile(&*reader, col, row).unwrap();
+                assert_eq!((passed.width, passed.height), (32, 32));
+                let decoded = read_region(&*reader, 0, 0, Region::new(col * 32, row * 32, 32, 32)).unwrap();
+                assert!(
+                    viewed(&passed.bytes, bands as usize) == decoded,
+                    "photometric {photometric}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn component_numbers_and_markers_that_mislead_are_overruled_by_the_tags() {
+        let pixels: Vec<u8> = photo(32, 32, 3).iter().map(|&v| v as u8).collect();
+        for (photometric, ids) in [(2, [1, 2, 3]), (6, *b"RGB"), (6, [0, 1, 2]), (2, *b"RGB")] {
+            let mut file = encode(&pixels, 32, 32, 3, photometric == 6, (1, 1));
+            // Leave out the markers and number the components anew.
+            let parts = JpegParts::new(None, &file).unwrap();
+            let pieces = parts.pieces(Some(0));
+            let mut bare = [&[0xff, 0xd8], &pieces[1..].concat()[..]].concat();
+            for (header, first, step) in [([0xff, 0xc0], 10, 3), ([0xff, 0xda], 5, 2)] {
+                let at = bare.windows(2).position(|w| w == header).unwrap();
+                (0..3).for_each(|i| bare[at + first + step * i] = ids[i]);
+            }
+            file.clear();
+            let mut image = Image::new(32, 32, 3, 8)
+                .tiled(32, 32)
+                .compressed(7)
+                .photometric(photometric);
+            image.blocks = Some(vec![bare]);
+            let reader = open(write(&[image], ByteOrder::Little, false)).unwrap();
+            let decoded = read_region(&*reader, 0, 0, Region::new(0, 0, 32, 32)).unwrap();
+            let near = decoded.iter().zip(&pixels).all(|(a, b)| a.abs_diff(*b) < 30);
+            assert!(near, "photometric {photometric} ids {ids:?}");
+            let passed = tile(&*reader, 0, 0).unwrap();
+            assert!(
+                viewed(&passed.bytes, 3) == decoded,
+                "photometric {photometric} ids {ids:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn shared_tables_are_joined_with_the_tile() {
+        let pixels: Vec<u8> = photo(32, 32, 1).iter().map(|&v| v as u8).collect();
+        let file = encode(&pixels, 32, 32, 1, false, (1, 1));
+        let parts = JpegParts::new(None, &file).unwrap();
+        let pieces = parts.pieces(None);
+        let is_table = |piece: &&[u8]| matches!(piece[1], 0xdb | 0xc4);
+        let tables: Vec<u8> = pieces
+            .iter()
+            .copied()
+            .filter(is_table)
+            .collect::<Vec<_>>()
+            .concat();
+        let tables = [&[0xff, 0xd8], &tables[..], &[0xff, 0xd9]].concat();
+        let frame: Vec<u8> = pieces
+            .iter()
+            .copied()
+            .filter(|p| !is_table(p))
+            .collect::<Vec<_>>()
+            .concat();
+        let mut image = Image::new(32, 32, 1, 8).tiled(32, 32).compressed(7);
+        image.blocks = Some(vec![frame]);
+        let reader = open(write(
+            &[image.tag(347, Values::Undefined(tables))],
+            ByteOrder::Big,
+            true,
+        ))
+        .unwrap();
+        let passed = tile(&*reader, 0, 0).unwrap();
+        let decoded = read_region(&*reader, 0, 0, Region::new(0, 0, 32, 32)).unwrap();
+        assert_eq!(viewed(&passed.bytes, 1), decoded);
+        assert_eq!(viewed(&passed.bytes, 1), viewed(&file, 1));
+    }
+
+    #[test]
+    fn tiles_that_would_be_shown_wrong_are_not_passed() {
+        let base = |bands| Image::new(32, 32, bands, 8).tiled(32, 32).compressed(7);
+        let planar = Image {
+            planar: true,
+            ..base(3)
+        };
+        for image in [
+            base(1).photometric(0),
+            planar,
+            base(4).photometric(5),
+            base(1).in_strips(32),
+        ] {
+            let reader = open(write(&[image], ByteOrder::Little, false)).unwrap();
+            assert_eq!(reader.info().pages[0].levels[0].encoded, None);
+            assert!(tile(&*reader, 0, 0).is_none());
+        }
+        let rgb: Vec<u8> = photo(32, 32, 3).iter().map(|&v| v as u8).collect();
+        let mut subsampled = base(3);
+        subsampled.blocks = Some(vec![encode(&rgb, 32, 32, 3, true, (2, 2))]);
+        let reader = open(write(&[subsampled], ByteOrder::Little, false)).unwrap();
+        assert!(tile(&*reader, 0, 0).is_none());
+    }
+}

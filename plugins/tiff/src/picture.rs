@@ -1,0 +1,832 @@
+//! One directory that can be decoded: its layout and all that follows from it.
+
+use iiphost_plugin_api::{ByteSource, DecodeError, PixelBuffer, ReadContext, Region, SampleFormat};
+
+use crate::color::{self, ColorStep};
+use crate::compression::Compression;
+use crate::decompress::Codecs;
+use crate::layout::Layout;
+use crate::photometric::Photometric;
+use crate::scratch::{Scratch, resized};
+use crate::shape::Shape;
+use crate::strip_cache::StripCache;
+use crate::tables::TableCache;
+use crate::{predictor, samples};
+
+/// Uncompressed rows of a block are fetched in one read up to this size, row by row above it.
+const ONE_READ_BYTES: usize = 256 * 1024;
+
+/// What the file gives for reading pixels.
+#[derive(Clone, Copy)]
+pub(crate) struct Input<'a> {
+    pub(crate) source: &'a dyn ByteSource,
+    pub(crate) tables: &'a TableCache,
+    pub(crate) strips: &'a StripCache,
+    /// Names the image in the cache of strips.
+    pub(crate) reader: u64,
+}
+
+/// One directory that can be decoded.
+#[derive(Clone, Debug)]
+pub(crate) struct Picture {
+    pub(crate) layout: Layout,
+    pub(crate) shape: Shape,
+    color: ColorStep,
+    /// Stored samples are delivered as they are: blocks can be decompressed into the caller's buffer.
+    is_copy: bool,
+}
+
+/// One block of a picture.
+#[derive(Clone, Copy)]
+struct Block {
+    col: u32,
+    row: u32,
+    /// Its pixels inside the picture.
+    rect: Region,
+}
+
+impl Picture {
+    /// The picture of a layout.
+    ///
+    /// # Errors
+    /// `Unsupported` if its samples have no meaning that can be delivered.
+    pub(crate) fn new(layout: Layout) -> Result<Self, DecodeError> {
+        let shape = Shape::of(&layout)?;
+        let color = ColorStep::of(&layout);
+        let is_copy = samples::is_copy(&layout)
+            && !layout.planar
+            && !layout.has_data_units()
+            && layout.photometric != Photometric::Palette;
+        Ok(Self {
+            layout,
+            shape,
+            color,
+            is_copy,
+        })
+    }
+
+    /// Fills `out` with the pixels of `region`, which lies inside the picture.
+    pub(crate) fn read(
+        &self,
+        input: Input<'_>,
+        region: Region,
+        out: &mut PixelBuffer<'_>,
+        ctx: &ReadContext<'_>,
+    ) -> Result<(), DecodeError> {
+        self.check_limits(&region, ctx)?;
+        for block in self.blocks(&region) {
+            ctx.checkpoint()?;
+            let Some(part) = block.rect.intersection(&region) else {
+                continue;
+            };
+            self.read_block(input, block, part, region, out, ctx)
+                .map_err(|error| self.name_block(block, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Offset and length of a stored block; a length of 0 means that it is not stored at all.
+    pub(crate) fn block_place(
+        &self,
+        input: Input<'_>,
+        col: u32,
+        row: u32,
+        plane: u16,
+    ) -> Result<(u64, u64), DecodeError> {
+        let layout = &self.layout;
+        let per_plane = u64::from(layout.block_cols()) * u64::from(layout.block_rows());
+        // Below the number of blocks, which was found to fit 64 bits.
+        let idx =
+            u64::from(plane) * per_plane + u64::from(row) * u64::from(layout.block_cols()) + u64::from(col);
+        let offset = input.tables.value(input.source, &layout.offsets, idx)?;
+        let rest = input.source.len().saturating_sub(offset);
+        let len = match &layout.byte_counts {
+            Some(table) => match input.tables.value(input.source, table, idx)? {
+                0 => return Ok((0, 0)),
+                len => len,
+            },
+            // Old files of one or uncompressed strips: as much as it takes, or as there is.
+            None => rest.max(1),
+        };
+        if len > rest {
+            return Err(DecodeError::format(format!(
+                "{len} bytes at offset {offset}, the file has {}",
+                input.source.len()
+            )));
+        }
+        Ok((offset, len))
+    }
+
+    /// What reading a region takes: bytes read, pixels decoded, bytes of memory. An estimate.
+    pub(crate) fn cost(&self, region: &Region) -> (u64, u64, u64) {
+        let layout = &self.layout;
+        let block_pixels = u64::from(layout.block_width) * u64::from(layout.block_height);
+        let pixels = if self.is_read_by_rows() && !layout.tiled {
+            region.pixels()
+        } else {
+            self.block_count(region).saturating_mul(block_pixels)
+        };
+        let stored = pixels.saturating_mul(self.shape.pixel_bytes() as u64);
+        let bytes_read = match layout.compression {
+            Compression::None => stored,
+            Compression::Jpeg => stored / 8,
+            _ => stored / 2,
+        };
+        let memory = block_pixels
+            .saturating_mul(self.shape.pixel_bytes() as u64)
+            .saturating_mul(2);
+        (bytes_read, pixels, memory)
+    }
+
+    fn check_limits(&self, region: &Region, ctx: &ReadContext<'_>) -> Result<(), DecodeError> {
+        if self.is_read_by_rows() {
+            return ctx.limits.check_pixels(region.pixels());
+        }
+        let layout = &self.layout;
+        let block_pixels = u64::from(layout.block_width) * u64::from(layout.block_height);
+        ctx.limits
+            .check_pixels(self.block_count(region).saturating_mul(block_pixels))?;
+        let stored = layout.stored_bytes(layout.block_height).unwrap_or(usize::MAX) as u64;
+        ctx.limits.check_bytes(stored.saturating_mul(2))
+    }
+
+    fn block_count(&self, region: &Region) -> u64 {
+        let (width, height) = (
+            u64::from(self.layout.block_width),
+            u64::from(self.layout.block_height),
+        );
+        let cols = region.right().div_ceil(width) - u64::from(region.x) / width;
+        let rows = region.bottom().div_ceil(height) - u64::from(region.y) / height;
+        cols.saturating_mul(rows)
+    }
+
+    /// The blocks that a region touches.
+    fn blocks(&self, region: &Region) -> impl Iterator<Item = Block> + use<> {
+        let layout = &self.layout;
+        let (block_width, block_height) = (layout.block_width, layout.block_height);
+        let (width, height) = (layout.width, layout.height);
+        let last = |end: u64, side: u32| ((end - 1) / u64::from(side)) as u32;
+        let cols = region.x / block_width..=last(region.right(), block_width);
+        let rows = region.y / block_height..=last(region.bottom(), block_height);
+        rows.flat_map(move |row| {
+            cols.clone().map(move |col| {
+                // A block starts inside the picture, so neither product overflows.
+                let (x, y) = (col * block_width, row * block_height);
+                let rect = Region::new(x, y, block_width.min(width - x), block_height.min(height - y));
+                Block { col, row, rect }
+            })
+        })
+    }
+
+    /// Rows can be fetched one by one, without the rest of the block.
+    fn is_read_by_rows(&self) -> bool {
+        self.layout.compression == Compression::None && !self.layout.has_data_units()
+    }
+
+    fn read_block(
+        &self,
+        input: Input<'_>,
+        block: Block,
+        part: Region,
+        region: Region,
+        out: &mut PixelBuffer<'_>,
+        ctx: &ReadContext<'_>,
+    ) -> Result<(), DecodeError> {
+        let layout = &self.layout;
+        if self.is_read_by_rows() {
+            return Scratch::with(|scratch| {
+                for plane in 0..layout.planes() {
+                    self.copy_rows(input, block, plane, part, region, out, scratch)?;
+                }
+                self.finish(part, region, out);
+                Ok(())
+            });
+        }
+        if !layout.tiled && part != block.rect {
+            return self.copy_from_strip(input, block, part, region, out, ctx);
+        }
+        Scratch::with(|scratch| {
+            if let Some(target) = self.direct_target(block, part, region, out) {
+                self.decode(input, block, 0, target, &mut scratch.encoded, &mut scratch.codecs)?;
+            } else {
+                for plane in 0..layout.planes() {
+                    self.copy_decoded(input, block, plane, part, region, out, scratch)?;
+                }
+            }
+            self.finish(part, region, out);
+            Ok(())
+        })
+    }
+
+    /// The bytes of `out` that are exactly the stored block, if there are such.
+    fn direct_target<'o>(
+        &self,
+        block: Block,
+        part: Region,
+        region: Region,
+        out: &'o mut PixelBuffer<'_>,
+    ) -> Option<&'o mut [u8]> {
+        let layout = &self.layout;
+        let rows = layout.stored_rows(block.row);
+        let row_bytes = layout.stored_row_bytes()?;
+        let is_whole = part == block.rect && part.width == layout.block_width && part.height == rows;
+        if !self.is_copy || !is_whole || out.row_stride() != row_bytes || region.width != part.width {
+            return None;
+        }
+        let start = (part.y - region.y) as usize * row_bytes;
+        out.bytes_mut().get_mut(start..start + rows as usize * row_bytes)
+    }
+
+    /// Fetches and decompresses a block into `stored`, in native byte order and without differences.
+    fn decode(
+        &self,
+        input: Input<'_>,
+        block: Block,
+        plane: u16,
+        stored: &mut [u8],
+        encoded: &mut Vec<u8>,
+        codecs: &mut Codecs,
+    ) -> Result<(), DecodeError> {
+        let layout = &self.layout;
+        let (offset, len) = self.block_place(input, block.col, block.row, plane)?;
+        if len == 0 {
+            // Sparse files leave empty blocks out.
+            stored.fill(0);
+            return Ok(());
+        }
+        // Nothing that is right needs more; a count from the file must not decide about memory.
+        let most = (stored.len() as u64).saturating_mul(4).saturating_add(1 << 20);
+        let encoded = resized(encoded, len.min(most) as usize)?;
+        input.source.read_exact_at(offset, encoded)?;
+        if layout.reverse_bits {
+            encoded.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+        }
+        codecs.decompress(layout, encoded, stored, layout.stored_rows(block.row))?;
+        if !layout.has_data_units() {
+            let row_bytes = layout.stored_row_bytes().unwrap_or(usize::MAX);
+            predictor::undo(layout, stored, row_bytes);
+        }
+        Ok(())
+    }
+
+    /// Decodes one plane of a block and copies `part` of it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "three rectangles of different frames and their buffers"
+    )]
+    fn copy_decoded(
+        &self,
+        input: Input<'_>,
+        block: Block,
+        plane: u16,
+        part: Region,
+        region: Region,
+        out: &mut PixelBuffer<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), DecodeError> {
+        let layout = &self.layout;
+        let rows = layout.stored_rows(block.row);
+        let too_large = || DecodeError::limit("a block larger than memory");
+        let stored_len = layout.stored_bytes(rows).ok_or_else(too_large)?;
+        let Scratch {
+            encoded,
+            stored,
+            spread,
+            row: plane_row,
+            codecs,
+        } = scratch;
+        let stored = resized(stored, stored_len)?;
+        self.decode(input, block, plane, stored, encoded, codecs)?;
+        let row_bytes = layout.stored_row_bytes().ok_or_else(too_large)?;
+        let stored = if layout.has_data_units() {
+            let width = layout.block_width as usize;
+            let spread = resized(
+                spread,
+                row_bytes.checked_mul(rows as usize).ok_or_else(too_large)?,
+            )?;
+            color::spread_units(stored, layout.subsampling, width, spread);
+            spread
+        } else {
+            stored
+        };
+        for y in 0..part.height {
+            let above = (part.y - block.rect.y + y) as usize;
+            let row = &stored[above * row_bytes..][..row_bytes];
+            let first = (part.x - block.rect.x) as usize;
+            self.copy_row(row, first, plane, y, part, region, out, plane_row)?;
+        }
+        Ok(())
+    }
+
+    /// Fetches the rows of `part` from an uncompressed block.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "three rectangles of different frames and their buffers"
+    )]
+    fn copy_rows(
+        &self,
+        input: Input<'_>,
+        block: Block,
+        plane: u16,
+        part: Region,
+        region: Region,
+        out: &mut PixelBuffer<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), DecodeError> {
+        let layout = &self.layout;
+        let (offset, len) = self.block_place(input, block.col, block.row, plane)?;
+        let row_bytes = layout.stored_row_bytes().unwrap_or(usize::MAX);
+        let (above, first) = ((part.y - block.rect.y) as usize, (part.x - block.rect.x) as usize);
+        let rows = part.height as usize;
+        // Bits of a row before and behind the part.
+        let pixel_bits = usize::from(layout.samples_together()) * usize::from(layout.bits);
+        let (start_bit, end_bit) = (first * pixel_bits, (first + part.width as usize) * pixel_bits);
+        let span = start_bit / 8..end_bit.div_ceil(8);
+        let wanted_end = (above + rows - 1) as u64 * row_bytes as u64 + span.end as u64;
+        if len > 0 && len < wanted_end {
+            return Err(DecodeError::format(format!(
+                "{len} bytes stored, expected {wanted_end} or more"
+            )));
+        }
+        let whole_rows = row_bytes.saturating_mul(rows);
+        let one_read = whole_rows <= ONE_READ_BYTES || span.len() * 2 >= row_bytes;
+        let Scratch {
+            encoded,
+            row: plane_row,
+            ..
+        } = scratch;
+        if !one_read {
+            let row = resized(encoded, span.len())?;
+            for y in 0..part.height {
+                let at = offset + (above + y as usize) as u64 * row_bytes as u64 + span.start as u64;
+                self.fetch(input, len, at, row)?;
+                // Samples that start inside a byte are those of 1, 2, 4 or more packed bits.
+                let skip = (start_bit - span.start * 8) / usize::from(layout.bits);
+                let first = match (start_bit - span.start * 8) % usize::from(layout.bits) {
+                    0 => skip,
+                    _ => return self.copy_whole_rows(input, block, plane, part, region, out, plane_row),
+                };
+                self.copy_samples(row, first, plane, y, part, region, out, plane_row)?;
+            }
+            return Ok(());
+        }
+        let at = offset + above as u64 * row_bytes as u64;
+        if let Some(target) = self.direct_rows(part, region, row_bytes, out) {
+            return self.fetch(input, len, at, target);
+        }
+        // The last row may end with the part when the file does.
+        let bytes = resized(encoded, whole_rows - (row_bytes - span.end))?;
+        self.fetch(input, len, at, bytes)?;
+        for y in 0..part.height {
+            let row = &bytes[y as usize * row_bytes..];
+            let row = &row[..row_bytes.min(row.len())];
+            self.copy_row(row, first, plane, y, part, region, out, plane_row)?;
+        }
+        Ok(())
+    }
+
+    /// Fetches one row after the other in full: packed samples whose part starts inside a sample's byte.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "three rectangles of different frames and their buffers"
+    )]
+    fn copy_whole_rows(
+        &self,
+        input: Input<'_>,
+        block: Block,
+        plane: u16,
+        part: Region,
+        region: Region,
+        out: &mut PixelBuffer<'_>,
+        plane_row: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        let (offset, len) = self.block_place(input, block.col, block.row, plane)?;
+        let row_bytes = self.layout.stored_row_bytes().unwrap_or(usize::MAX);
+        let mut row = Vec::new();
+        let row = resized(&mut row, row_bytes)?;
+        for y in 0..part.height {
+            let above = u64::from(part.y - block.rect.y + y);
+            self.fetch(input, len, offset + above * row_bytes as u64, row)?;
+            let first = (part.x - block.rect.x) as usize;
+            self.copy_row(row, first, plane, y, part, region, out, plane_row)?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of `out` that are exactly the rows of `part`, if there are such.
+    fn direct_rows<'o>(
+        &self,
+        part: Region,
+        region: Region,
+        row_bytes: usize,
+        out: &'o mut PixelBuffer<'_>,
+    ) -> Option<&'o mut [u8]> {
+        let is_whole = part.width == self.layout.block_width && region.width == part.width;
+        if !self.is_copy || !is_whole || out.row_stride() != row_bytes {
+            return None;
+        }
+        let start = (part.y - region.y) as usize * row_bytes;
+        let len = part.height as usize * row_bytes;
+        out.bytes_mut().get_mut(start..start + len)
+    }
+
+    /// Reads uncompressed bytes in native order; a block of 0 bytes reads as zeros.
+    fn fetch(&self, input: Input<'_>, len: u64, at: u64, bytes: &mut [u8]) -> Result<(), DecodeError> {
+        if len == 0 {
+            bytes.fill(0);
+            return Ok(());
+        }
+        input.source.read_exact_at(at, bytes)?;
+        if self.layout.reverse_bits {
+            bytes.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+        }
+        predictor::undo(&self.layout, bytes, bytes.len());
+        Ok(())
+    }
+
+    /// Copies a part of a strip from the cache of strips, decoding it the first time.
+    fn copy_from_strip(
+        &self,
+        input: Input<'_>,
+        block: Block,
+        part: Region,
+        region: Region,
+        out: &mut PixelBuffer<'_>,
+        ctx: &ReadContext<'_>,
+    ) -> Result<(), DecodeError> {
+        let pixel_bytes = self.shape.pixel_bytes();
+        let row_bytes = block.rect.width as usize * pixel_bytes;
+        let key = (input.reader, self.layout.directory, block.row);
+        let strip = input.strips.get(key, || {
+            let len = row_bytes
+                .checked_mul(block.rect.height as usize)
+                .ok_or_else(|| DecodeError::limit("a strip larger than memory"))?;
+            ctx.limits.check_bytes(len as u64)?;
+            let mut bytes = Vec::new();
+            resized(&mut bytes, len)?;
+            let mut buffer = PixelBuffer::new(
+                &mut bytes,
+                block.rect.width,
+                block.rect.height,
+                self.shape.band_count,
+                self.shape.sample_format,
+                row_bytes,
+            )?;
+            self.read_block(input, block, block.rect, block.rect, &mut buffer, ctx)?;
+            Ok(bytes)
+        })?;
+        let left = (part.x - block.rect.x) as usize * pixel_bytes;
+        let len = part.width as usize * pixel_bytes;
+        let out_left = (part.x - region.x) as usize * pixel_bytes;
+        for y in 0..part.height {
+            let above = (part.y - block.rect.y + y) as usize;
+            let row = &strip[above * row_bytes + left..][..len];
+            out.row_mut(part.y - region.y + y)[out_left..][..len].copy_from_slice(row);
+        }
+        Ok(())
+    }
+
+    /// Copies the pixels of one stored row from pixel `first` on to row `y` of `part`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "three rectangles of different frames and their buffers"
+    )]
+    fn copy_row(
+        &self,
+        row: &[u8],
+        first: usize,
+        plane: u16,
+        y: u32,
+        part: Region,
+        region: Region,
+        out: &mut PixelBuffer<'_>,
+        plane_row: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        let first = first * usize::from(self.layout.samples_together());
+        self.copy_samples(row, first, plane, y, part, region, out, plane_row)
+    }
+
+    /// As [`copy_row`](Self::copy_row), from sample `first` on.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "three rectangles of different frames and their buffers"
+    )]
+    fn copy_samples(
+        &self,
+        row: &[u8],
+        first: usize,
+        plane: u16,
+        y: u32,
+        part: Region,
+        region: Region,
+        out: &mut PixelBuffer<'_>,
+        plane_row: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        let layout = &self.layout;
+        let format = self.shape.sample_format;
+        let pixel_bytes = self.shape.pixel_bytes();
+        let left = (part.x - region.x) as usize * pixel_bytes;
+        let width = part.width as usize;
+        let out_row = &mut out.row_mut(part.y - region.y + y)[left..][..width * pixel_bytes];
+        if let Some(palette) = &layout.color_map {
+            let format = if layout.bits > 8 {
+                SampleFormat::U16
+            } else {
+                SampleFormat::U8
+            };
+            let indexes = resized(plane_row, width * format.bytes())?;
+            samples::unpack(layout, format, row, first, width, indexes);
+            color::look_up(palette, indexes, format, out_row);
+        } else if layout.planar {
+            let sample_bytes = format.bytes();
+            let values = resized(plane_row, width * sample_bytes)?;
+            samples::unpack(layout, format, row, first, width, values);
+            let at = usize::from(plane) * sample_bytes;
+            for (pixel, value) in out_row
+                .chunks_exact_mut(pixel_bytes)
+                .zip(values.chunks_exact(sample_bytes))
+            {
+                pixel[at..at + sample_bytes].copy_from_slice(value);
+            }
+        } else {
+            let count = width * usize::from(layout.samples_per_pixel);
+            samples::unpack(layout, format, row, first, count, out_row);
+        }
+        Ok(())
+    }
+
+    /// What is left to do once all samples of `part` are in place: signs and colors.
+    fn finish(&self, part: Region, region: Region, out: &mut PixelBuffer<'_>) {
+        let Shape {
+            sample_format,
+            bit_depth,
+            signed,
+            band_count,
+            ..
+        } = self.shape;
+        if !signed && matches!(self.color, ColorStep::None) {
+            return;
+        }
+        let pixel_bytes = self.shape.pixel_bytes();
+        let left = (part.x - region.x) as usize * pixel_bytes;
+        for y in 0..part.height {
+            let row = out.row_mut(part.y - region.y + y);
+            let row = &mut row[left..][..part.width as usize * pixel_bytes];
+            if signed {
+                samples::offset_signed(row, sample_format, bit_depth);
+            }
+            self.color
+                .apply(row, sample_format, bit_depth, band_count as usize);
+        }
+    }
+
+    fn name_block(&self, block: Block, error: &DecodeError) -> DecodeError {
+        let Layout { width, height, .. } = self.layout;
+        let place = if self.layout.tiled {
+            format!("tile ({}, {})", block.col, block.row)
+        } else {
+            format!("strip {}", block.row)
+        };
+        DecodeError::new(
+            error.kind(),
+            format!("{place} of the {width}x{height} level: {}", error.message()),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ifd::ByteOrder;
+    use crate::test_file::{Image, Values, container, open, read_level, read_region, write};
+    use proptest::prelude::*;
+
+    const ORDERS: [ByteOrder; 2] = [ByteOrder::Little, ByteOrder::Big];
+
+    /// What unsigned samples come out as.
+    fn expected(image: &Image) -> Vec<u8> {
+        let format = match image.bits {
+            1..=8 => SampleFormat::U8,
+            9..=16 => SampleFormat::U16,
+            _ => SampleFormat::U32,
+        };
+        container(image.values.iter().copied(), format)
+    }
+
+    fn check(image: &Image, expected: &[u8]) {
+        for order in ORDERS {
+            for big in [false, true] {
+                let reader = open(write(std::slice::from_ref(image), order, big)).unwrap();
+                let found = read_level(&*reader, 0, 0).unwrap();
+                assert!(
+                    found == expected,
+                    "{order:?} big {big}: {:?}",
+                    Image {
+                        values: vec![],
+                        ..image.clone()
+                    }
+                );
+                let all = Region::new(0, 0, image.width, image.height);
+                let found = read_region(&*reader, 0, 0, all).unwrap();
+                assert!(found == expected, "with a stride: {order:?} big {big}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_lossless_compression_gives_the_values_back() {
+        for compression in [1, 5, 8, 32946, 32773, 50000] {
+            for (bands, bits) in [(1, 8), (3, 8), (4, 8), (1, 16), (3, 16), (1, 32), (2, 1), (3, 12)] {
+                for predictor in [1, 2] {
+                    if predictor == 2 && matches!(compression, 1 | 32773) {
+                        continue;
+                    }
+                    let image = Image::new(37, 29, bands, bits)
+                        .compressed(compression)
+                        .predicted(predictor);
+                    check(&image, &expected(&image));
+                    let image = image.in_strips(8);
+                    check(&image, &expected(&image));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_depth_arrives_in_stored_units() {
+        for bits in 1..=32 {
+            for bands in [1, 3] {
+                let image = Image::new(19, 5, bands, bits);
+                check(&image, &expected(&image));
+                let planar = Image {
+                    planar: true,
+                    ..image.clone().compressed(8).tiled(8, 4)
+                };
+                check(&planar, &expected(&planar));
+                let reversed = Image {
+                    reverse_bits: true,
+                    ..image.in_strips(2)
+                };
+                check(&reversed, &expected(&reversed));
+            }
+        }
+    }
+
+    #[test]
+    fn white_is_zero_is_inverted_at_every_depth() {
+        for bits in 1..=32 {
+            let image = Image::new(9, 4, 1, bits).photometric(0);
+            let mask = u64::MAX >> (64 - bits);
+            let inverted = Image {
+                values: image.values.iter().map(|v| v ^ mask).collect(),
+                ..image.clone()
+            };
+            check(&image, &expected(&inverted));
+        }
+    }
+
+    #[test]
+    fn signed_samples_get_their_offset_form() {
+        for bits in [3, 8, 12, 16, 24, 32] {
+            let image = Image {
+                sample_format: 2,
+                ..Image::new(9, 4, 3, bits).compressed(5)
+            };
+            let offset = Image {
+                values: image.values.iter().map(|v| v ^ 1 << (bits - 1)).collect(),
+                ..image.clone()
+            };
+            check(&image, &expected(&offset));
+            let reader = open(write(&[image], ByteOrder::Little, false)).unwrap();
+            assert!(reader.info().pages[0].signed);
+            assert_eq!(reader.info().pages[0].bit_depth, bits);
+        }
+    }
+
+    #[test]
+    fn floating_point_of_every_width_becomes_single_precision() {
+        let values = [
+            0.0_f64, 1.0, -2.0, 0.5, 1024.0, -0.25, 65504.0, 3.0, 0.125, 7.0, -9.0, 1.5,
+        ];
+        let expected: Vec<u8> = values.iter().flat_map(|&v| (v as f32).to_ne_bytes()).collect();
+        let half = |v: f64| {
+            let bits = (v as f32).to_bits();
+            let exponent = i64::from(bits >> 23 & 255) - 127 + 15;
+            let exponent = if v == 0.0 { 0 } else { exponent as u64 };
+            u64::from(bits >> 31) << 15 | exponent << 10 | u64::from(bits >> 13 & 0x3ff)
+        };
+        for (bits, patterns) in [
+            (16, values.map(half)),
+            (32, values.map(|v| u64::from((v as f32).to_bits()))),
+            (64, values.map(f64::to_bits)),
+        ] {
+            for (compression, predictor) in [(1, 1), (8, 3), (5, 2), (50000, 3)] {
+                let mut image = Image::new(4, 3, 1, bits)
+                    .compressed(compression)
+                    .predicted(predictor);
+                image.sample_format = 3;
+                image.values = patterns.to_vec();
+                check(&image, &expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_palette_becomes_its_colors() {
+        let mut map = vec![0_u16; 48];
+        for i in 0..16 {
+            (map[i], map[16 + i], map[32 + i]) = ((i as u16) << 8 | 7, 0x1000 + ((i as u16) << 8), 0xff00);
+        }
+        let image = Image::new(21, 6, 1, 4)
+            .photometric(3)
+            .tag(320, Values::Short(map));
+        let colors: Vec<u8> = image
+            .values
+            .iter()
+            .flat_map(|&v| [v as u8, 0x10 + v as u8, 0xff])
+            .collect();
+        check(&image, &colors);
+    }
+
+    #[test]
+    fn ycbcr_is_converted_with_and_without_subsampling() {
+        // Grey and one blue: chroma as the default reference says.
+        let mut image = Image::new(4, 2, 3, 8).photometric(6).in_strips(2);
+        image.values = [[76, 85, 255]; 8].concat();
+        check(
+            &image.clone().tag(530, Values::Short(vec![1, 1])),
+            &[254, 0, 0].repeat(8),
+        );
+        image.blocks = Some(vec![
+            [[76, 76, 76, 76, 85, 255], [29, 29, 29, 29, 255, 107]].concat(),
+        ]);
+        let row = [[254, 0, 0], [254, 0, 0], [0, 0, 254], [0, 0, 254]].concat();
+        check(&image, &row.repeat(2));
+    }
+
+    #[test]
+    fn blocks_that_are_not_stored_are_empty() {
+        let mut image = Image::new(40, 20, 1, 8).tiled(32, 32).compressed(8);
+        image.blocks = Some(vec![vec![], vec![]]);
+        check(&image, &[0; 800]);
+        let white = image.photometric(0);
+        check(&white, &[255; 800]);
+    }
+
+    #[test]
+    fn a_block_that_is_too_short_is_named_in_the_error() {
+        let mut image = Image::new(40, 20, 1, 8).tiled(32, 32);
+        image.blocks = Some(vec![vec![1; 1024], vec![1; 600]]);
+        let reader = open(write(&[image], ByteOrder::Little, false)).unwrap();
+        let error = read_level(&*reader, 0, 0).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "tile (1, 0) of the 40x20 level: 600 bytes stored, expected 616 or more"
+        );
+        assert!(read_region(&*reader, 0, 0, Region::new(0, 0, 32, 20)).is_ok());
+    }
+
+    fn any_image() -> impl Strategy<Value = Image> {
+        (
+            (1..60_u32, 1..40_u32, 1..5_u32),
+            prop::sample::select(vec![1_u32, 2, 4, 7, 8, 12, 16, 24, 32]),
+            prop::sample::select(vec![1_u16, 5, 8, 50000, 32773]),
+            (1..40_u32, 1..40_u32),
+            any::<[bool; 3]>(),
+        )
+            .prop_map(
+                |((width, height, bands), bits, compression, (bw, bh), [tiled, planar, predicted])| {
+                    let mut image = Image::new(width, height, bands, bits).compressed(compression);
+                    image.planar = planar;
+                    image.predictor = 1 + u16::from(predicted && !matches!(compression, 1 | 32773));
+                    if tiled {
+                        image.tiled(bw, bh)
+                    } else {
+                        image.in_strips(bh)
+                    }
+                },
+            )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn a_region_is_the_crop_of_the_whole(image in any_image(), x in 0..60_u32, y in 0..40_u32, w in 1..60_u32, h in 1..40_u32) {
+            let file = write(std::slice::from_ref(&image), ByteOrder::Big, false);
+            let reader = open(file).unwrap();
+            let whole = read_level(&*reader, 0, 0).unwrap();
+            prop_assert_eq!(&whole, &expected(&image));
+            let (x, y) = (x % image.width, y % image.height);
+            let region = Region::new(x, y, w.min(image.width - x), h.min(image.height - y));
+            let found = read_region(&*reader, 0, 0, region).unwrap();
+            let pixel = whole.len() / (image.width * image.height) as usize;
+            let cut: Vec<u8> = (region.y..region.y + region.height)
+                .flat_map(|y| {
+                    let start = (y * image.width + region.x) as usize * pixel;
+                    whole[start..start + region.width as usize * pixel].to_vec()
+                })
+                .collect();
+            prop_assert!(found == cut);
+        }
+    }
+}

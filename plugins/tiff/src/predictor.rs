@@ -1,0 +1,163 @@
+//! Undoing predictors and byte order, in place, row by row.
+
+use crate::ifd::ByteOrder;
+use crate::layout::{Layout, Predictor};
+
+/// A number of three bytes in native order.
+pub(crate) fn from_native24([a, b, c]: [u8; 3]) -> u32 {
+    if cfg!(target_endian = "little") {
+        u32::from_le_bytes([a, b, c, 0])
+    } else {
+        u32::from_be_bytes([0, a, b, c])
+    }
+}
+
+/// The lower three bytes of a number in native order.
+fn to_native24(value: u32) -> [u8; 3] {
+    if cfg!(target_endian = "little") {
+        let [a, b, c, _] = value.to_le_bytes();
+        [a, b, c]
+    } else {
+        let [_, a, b, c] = value.to_be_bytes();
+        [a, b, c]
+    }
+}
+
+/// Turns a decompressed block into samples in the byte order of this machine, without differences.
+///
+/// Samples that do not fill whole bytes stay packed; their differences are summed when they are unpacked.
+pub(crate) fn undo(layout: &Layout, stored: &mut [u8], row_bytes: usize) {
+    let step = usize::from(layout.samples_together());
+    let sample_bytes = usize::from(layout.bits / 8);
+    match layout.predictor {
+        Predictor::FloatingPoint => {
+            let mut planes = vec![0; row_bytes];
+            for row in stored.chunks_exact_mut(row_bytes) {
+                sum(row, step);
+                planes.copy_from_slice(row);
+                interleave(&planes, row, sample_bytes);
+            }
+            return;
+        }
+        Predictor::None | Predictor::Horizontal => {}
+    }
+    if !layout.order.is_native() {
+        swap(stored, layout.bits);
+    }
+    if layout.predictor == Predictor::Horizontal {
+        for row in stored.chunks_exact_mut(row_bytes) {
+            match layout.bits {
+                8 => sum(row, step),
+                16 => sum_as(row, step, u16::from_ne_bytes, u16::wrapping_add, u16::to_ne_bytes),
+                32 => sum_as(row, step, u32::from_ne_bytes, u32::wrapping_add, u32::to_ne_bytes),
+                24 => sum_as(row, step, from_native24, u32::wrapping_add, to_native24),
+                64 => sum_as(row, step, u64::from_ne_bytes, u64::wrapping_add, u64::to_ne_bytes),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether differences are left to be summed when samples are unpacked.
+pub(crate) fn is_left_for_unpacking(layout: &Layout) -> bool {
+    layout.predictor == Predictor::Horizontal && !matches!(layout.bits, 8 | 16 | 24 | 32 | 64)
+}
+
+/// Turns the bytes of every number round. Packed samples have no byte order.
+fn swap(stored: &mut [u8], bits: u16) {
+    match bits {
+        16 => swap_each::<2>(stored),
+        24 => swap_each::<3>(stored),
+        32 => swap_each::<4>(stored),
+        64 => swap_each::<8>(stored),
+        _ => {}
+    }
+}
+
+fn swap_each<const N: usize>(stored: &mut [u8]) {
+    let (numbers, _) = stored.as_chunks_mut::<N>();
+    numbers.iter_mut().for_each(|number| number.reverse());
+}
+
+/// Sums bytes `step` apart. The usual steps are constants, so that the sums stay in registers.
+fn sum(row: &mut [u8], step: usize) {
+    match step {
+        1 => sum_bytes::<1>(row),
+        2 => sum_bytes::<2>(row),
+        3 => sum_bytes::<3>(row),
+        4 => sum_bytes::<4>(row),
+        _ => {
+            for idx in step..row.len() {
+                row[idx] = row[idx].wrapping_add(row[idx - step]);
+            }
+        }
+    }
+}
+
+fn sum_bytes<const N: usize>(row: &mut [u8]) {
+    let (pixels, _) = row.as_chunks_mut::<N>();
+    let mut total = [0_u8; N];
+    for pixel in pixels {
+        for (sample, total) in pixel.iter_mut().zip(&mut total) {
+            *total = total.wrapping_add(*sample);
+            *sample = *total;
+        }
+    }
+}
+
+fn sum_as<T: Copy, const N: usize>(
+    row: &mut [u8],
+    step: usize,
+    from: impl Fn([u8; N]) -> T,
+    add: impl Fn(T, T) -> T,
+    to: impl Fn(T) -> [u8; N],
+) {
+    let (samples, _) = row.as_chunks_mut::<N>();
+    for idx in step..samples.len() {
+        samples[idx] = to(add(from(samples[idx]), from(samples[idx - step])));
+    }
+}
+
+/// Bytes grouped by significance, most significant first, back to numbers in native order.
+fn interleave(planes: &[u8], row: &mut [u8], sample_bytes: usize) {
+    let count = row.len() / sample_bytes;
+    for (idx, sample) in row.chunks_exact_mut(sample_bytes).enumerate() {
+        for (byte_idx, byte) in sample.iter_mut().enumerate() {
+            let significance = match ByteOrder::Little.is_native() {
+                true => sample_bytes - 1 - byte_idx,
+                false => byte_idx,
+            };
+            *byte = planes[significance * count + idx];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn sums_undo_differences_for_every_step(bytes in prop::collection::vec(any::<u8>(), 1..200), step in 1..9_usize) {
+            let whole = bytes.len() / step * step;
+            let bytes = &bytes[..whole];
+            let mut row: Vec<u8> = (0..whole)
+                .map(|i| if i < step { bytes[i] } else { bytes[i].wrapping_sub(bytes[i - step]) })
+                .collect();
+            sum(&mut row, step);
+            prop_assert_eq!(row, bytes);
+        }
+    }
+
+    #[test]
+    fn swapping_turns_numbers_of_each_size() {
+        let mut bytes = [1, 2, 3, 4, 5, 6, 7, 8];
+        swap(&mut bytes, 16);
+        assert_eq!(bytes, [2, 1, 4, 3, 6, 5, 8, 7]);
+        swap(&mut bytes, 12);
+        assert_eq!(bytes, [2, 1, 4, 3, 6, 5, 8, 7]);
+        swap(&mut bytes, 64);
+        assert_eq!(bytes, [7, 8, 5, 6, 3, 4, 1, 2]);
+    }
+}

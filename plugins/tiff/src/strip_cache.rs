@@ -1,0 +1,170 @@
+//! Decoded strips, kept for the neighbors of a region.
+//!
+//! A strip spans the whole width of an image. A viewer asks for it in pieces of 256 pixels, so without a
+//! cache every strip would be decoded once per column of tiles.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use iiphost_plugin_api::DecodeError;
+
+/// Image, directory, strip.
+pub(crate) type Key = (u64, u64, u32);
+
+type Slot = Arc<Mutex<Option<Arc<Vec<u8>>>>>;
+
+/// Decoded strips of all open images, bounded by bytes, least recently used out first.
+pub(crate) struct StripCache {
+    max_bytes: usize,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    slots: HashMap<Key, Strip>,
+    bytes: usize,
+    clock: u64,
+}
+
+struct Strip {
+    slot: Slot,
+    bytes: usize,
+    last_use: u64,
+}
+
+impl StripCache {
+    /// An empty cache for `max_bytes` of samples.
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self {
+            max_bytes,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// The strip `key`, by `decode` if it is not kept. Calls for one strip wait for the first of them;
+    /// calls for different strips do not wait for each other.
+    pub(crate) fn get(
+        &self,
+        key: Key,
+        decode: impl FnOnce() -> Result<Vec<u8>, DecodeError>,
+    ) -> Result<Arc<Vec<u8>>, DecodeError> {
+        let slot = self.slot(key);
+        let mut strip = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(strip) = strip.as_ref() {
+            return Ok(Arc::clone(strip));
+        }
+        match decode() {
+            Ok(bytes) => {
+                let bytes = Arc::new(bytes);
+                *strip = Some(Arc::clone(&bytes));
+                self.account(key, &slot, bytes.len());
+                Ok(bytes)
+            }
+            Err(error) => {
+                self.lock().remove(&key, &slot);
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets the strips of one image.
+    pub(crate) fn forget(&self, image: u64) {
+        let mut kept = self.lock();
+        let mut freed = 0;
+        kept.slots.retain(|key, strip| {
+            let keep = key.0 != image;
+            freed += if keep { 0 } else { strip.bytes };
+            keep
+        });
+        kept.bytes -= freed;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, key: Key) -> Slot {
+        let mut kept = self.lock();
+        kept.clock += 1;
+        let clock = kept.clock;
+        let strip = kept.slots.entry(key).or_insert_with(|| Strip {
+            slot: Slot::default(),
+            bytes: 0,
+            last_use: clock,
+        });
+        strip.last_use = clock;
+        Arc::clone(&strip.slot)
+    }
+
+    /// Counts a strip that was decoded, and makes room for it.
+    fn account(&self, key: Key, slot: &Slot, bytes: usize) {
+        let mut kept = self.lock();
+        match kept.slots.get_mut(&key) {
+            Some(strip) if Arc::ptr_eq(&strip.slot, slot) => strip.bytes = bytes,
+            // Forgotten in between: the image was closed.
+            _ => return,
+        }
+        kept.bytes += bytes;
+        while kept.bytes > self.max_bytes {
+            let oldest = kept
+                .slots
+                .iter()
+                .filter(|(_, strip)| strip.bytes > 0)
+                .min_by_key(|(_, strip)| strip.last_use)
+                .map(|(key, strip)| (*key, Arc::clone(&strip.slot)));
+            match oldest {
+                Some((key, slot)) => kept.remove(&key, &slot),
+                None => break,
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn remove(&mut self, key: &Key, slot: &Slot) {
+        if self
+            .slots
+            .get(key)
+            .is_some_and(|strip| Arc::ptr_eq(&strip.slot, slot))
+            && let Some(strip) = self.slots.remove(key)
+        {
+            self.bytes -= strip.bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strip_is_decoded_once_while_it_fits() {
+        let cache = StripCache::new(100);
+        let fill = |value: u8| move || Ok(vec![value; 40]);
+        assert_eq!(cache.get((1, 8, 0), fill(1)).unwrap()[0], 1);
+        assert_eq!(cache.get((1, 8, 0), || unreachable!()).unwrap()[0], 1);
+        assert_eq!(cache.get((1, 8, 1), fill(2)).unwrap()[0], 2);
+        cache.get((1, 8, 0), || unreachable!()).unwrap();
+        // The third makes the second one leave, the least recently used.
+        cache.get((2, 8, 0), fill(3)).unwrap();
+        assert_eq!(cache.lock().bytes, 80);
+        assert_eq!(cache.get((1, 8, 1), fill(9)).unwrap()[0], 9);
+        cache.forget(1);
+        cache.forget(2);
+        let kept = cache.lock();
+        assert_eq!((kept.bytes, kept.slots.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_strip_larger_than_the_cache_is_given_but_not_kept_and_an_error_is_not_kept() {
+        let cache = StripCache::new(10);
+        assert_eq!(cache.get((1, 8, 0), || Ok(vec![5; 11])).unwrap().len(), 11);
+        assert_eq!(cache.lock().slots.len(), 0);
+        assert!(
+            cache
+                .get((1, 8, 0), || Err(DecodeError::format("broken")))
+                .is_err()
+        );
+        assert_eq!(cache.get((1, 8, 0), || Ok(vec![6; 3])).unwrap()[0], 6);
+    }
+}
