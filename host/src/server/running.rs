@@ -132,8 +132,7 @@ impl Bound {
                 })?;
             running.threads.push(thread);
         }
-        // The threads have their own handles of the sockets; these go now, with the files of UNIX sockets
-        // kept until the end.
+        // The threads have handles of their own; these hold the files of UNIX sockets until the stop.
         running.listeners = listeners.into_iter().map(|(_, listener)| listener).collect();
         Ok(running)
     }
