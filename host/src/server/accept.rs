@@ -26,6 +26,9 @@ const BURST: u32 = 16;
 /// nothing, short enough that a web server does not notice.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// What a thread leaves to one that keeps fewer connections. Usually that one has accepted within it.
+const HEAD_START: Duration = Duration::from_millis(1);
+
 /// How often a lasting failure is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -84,6 +87,9 @@ async fn accept_burst(
                 Ok(ready) => ready,
                 Err(error) => return Some(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
             };
+            if context.load.is_ahead() {
+                tokio::time::sleep(HEAD_START).await;
+            }
             let place = context.admission.place().await;
             match accept(fd.as_fd(), is_tcp) {
                 Ok(accepted) => break (place, accepted),

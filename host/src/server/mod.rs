@@ -10,6 +10,7 @@
 mod accept;
 mod address;
 mod admission;
+mod balance;
 mod config;
 mod fastcgi;
 mod http;

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::accept::Protocol;
 use super::admission::{Admission, connections_within_open_files};
+use super::balance::Load;
 use super::config::ListenConfig;
 use super::listener::{ListenError, Listener, LocalAddress};
 use super::service::Service;
@@ -93,7 +94,8 @@ impl Bound {
             threads: Vec::new(),
             listeners: Vec::new(),
         };
-        for number in 0..config.io_threads.max(1) {
+        let loads = Load::of_threads(config.io_threads.max(1));
+        for (number, load) in loads.into_iter().enumerate() {
             let entrances = listeners
                 .iter()
                 .map(|(protocol, listener)| {
@@ -109,6 +111,7 @@ impl Bound {
             let context = Arc::new(Context {
                 service: Arc::clone(&service),
                 admission: Arc::clone(&admission),
+                load,
                 max_connections,
                 intake: config.intake,
                 timeouts: config.timeouts,
@@ -129,8 +132,7 @@ impl Bound {
                 })?;
             running.threads.push(thread);
         }
-        // The threads have their own handles of the sockets; these go now, with the files of UNIX sockets
-        // kept until the end.
+        // The threads have handles of their own; these hold the files of UNIX sockets until the stop.
         running.listeners = listeners.into_iter().map(|(_, listener)| listener).collect();
         Ok(running)
     }

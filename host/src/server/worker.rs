@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::accept::{Protocol, accept_connections};
 use super::admission::Admission;
+use super::balance::Load;
 use super::config::{IntakeLimits, Timeouts};
 use super::service::Service;
 use super::stop::{Phase, Stop};
@@ -22,6 +23,7 @@ use super::stop::{Phase, Stop};
 pub(super) struct Context {
     pub(super) service: Arc<dyn Service>,
     pub(super) admission: Arc<Admission>,
+    pub(super) load: Load,
     pub(super) max_connections: usize,
     pub(super) intake: IntakeLimits,
     pub(super) timeouts: Timeouts,

@@ -91,6 +91,11 @@ impl Connection {
         matches!(self.state(), Some(State::Params | State::Body { .. }))
     }
 
+    /// Whether a request has been answered and the client keeps the connection for the next.
+    pub(super) fn is_kept(&self) -> bool {
+        self.begun > 0 && self.active.is_none() && !self.closing
+    }
+
     /// How many requests have begun.
     pub(super) fn begun(&self) -> u64 {
         self.begun

@@ -18,6 +18,7 @@ use super::outgoing::MAX_SLICES;
 use super::record::ProtocolError;
 use crate::error::Error;
 use crate::server::admission::Place;
+use crate::server::balance::Kept;
 use crate::server::service::{Answer, refuse, try_answer};
 use crate::server::socket::Socket;
 use crate::server::worker::Context;
@@ -62,11 +63,14 @@ pub(in crate::server) fn accepted(fd: OwnedFd, is_tcp: bool, place: Place, conte
         context: Arc::clone(context),
         place,
         pending: Bytes::new(),
+        kept: None,
     };
     match conversation.at_once(&fd) {
         Ok(AtOnce::Done) => {}
         Ok(AtOnce::Wait(request)) => match Socket::new(fd, is_tcp) {
             Ok(socket) => {
+                // Counted at once: the next connection may be accepted before the task runs.
+                conversation.count_if_kept();
                 tokio::spawn(conversation.run(socket, request));
             }
             Err(error) => tracing::error!("a connection cannot be waited for: {error}"),
@@ -89,6 +93,9 @@ struct Conversation {
     place: Place,
     /// Bytes read and not yet taken by `connection`.
     pending: Bytes,
+    /// Set once a connection has turned out to be one that stays. Most are not: counted from the start,
+    /// they made threads wait for each other, and a third of the rate was lost.
+    kept: Option<Kept>,
 }
 
 impl Conversation {
@@ -119,6 +126,12 @@ impl Conversation {
         })
     }
 
+    fn count_if_kept(&mut self) {
+        if self.kept.is_none() && self.connection.is_kept() {
+            self.kept = Some(self.context.load.keep());
+        }
+    }
+
     async fn run(mut self, mut socket: Socket, request: Option<Request>) {
         let end = self.converse(&mut socket, request).await;
         if let Err(end) = end {
@@ -133,6 +146,7 @@ impl Conversation {
                 self.answer(socket, request).await?;
             }
             self.flush(socket).await?;
+            self.count_if_kept();
             if self.connection.is_closing() {
                 return self.linger(socket).await;
             }
