@@ -8,7 +8,7 @@ use crate::raster::{Raster, Samples, map_samples, sample_count};
 use crate::view::Processing;
 
 /// How many color bands of `colors` are shown: of two the first, of more than three the first three.
-fn shown_count(colors: usize, out: BandsOut) -> usize {
+pub(super) fn shown_count(colors: usize, out: BandsOut) -> usize {
     match (out, colors) {
         (BandsOut::Any, n) | (_, n @ (1 | 3)) => n,
         (_, 0 | 2) => 1,
@@ -40,6 +40,12 @@ pub(super) fn shown(raster: Raster, out: BandsOut) -> Result<Raster, Error> {
         return Ok(raster);
     }
     let count = shown_count(raster.color_band_count() as usize, out);
+    keep(raster, count)
+}
+
+/// Color bands and opacity alone.
+pub(super) fn without_extra(raster: Raster) -> Result<Raster, Error> {
+    let count = raster.color_band_count() as usize;
     keep(raster, count)
 }
 

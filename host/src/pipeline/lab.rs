@@ -12,12 +12,14 @@ const TO_RGB: [[f32; 3]; 3] = [
 const WHITE: [f32; 2] = [0.950_470, 1.088_827];
 
 /// Samples of 8-bit L*, a*, b* as numbers: a and b are signed bytes (TIFF 6.0 section 23).
+#[inline]
 pub(super) fn from_u8(pixel: [u8; 3]) -> [f32; 3] {
     let [l, a, b] = pixel;
     [f32::from(l) / 2.55, f32::from(a as i8), f32::from(b as i8)]
 }
 
 /// Samples of 16-bit L*, a*, b* as numbers: a and b are signed, times 256.
+#[inline]
 pub(super) fn from_u16(pixel: [u16; 3]) -> [f32; 3] {
     let [l, a, b] = pixel;
     let signed = |v: u16| f32::from(v as i16) / 256.0;
@@ -25,27 +27,27 @@ pub(super) fn from_u16(pixel: [u16; 3]) -> [f32; 3] {
 }
 
 /// sRGB of L*, a*, b*, 0 to 1. What is no number is black.
+#[inline]
 pub(super) fn to_srgb([l, a, b]: [f32; 3]) -> [f32; 3] {
     if !(l.is_finite() && a.is_finite() && b.is_finite()) {
         return [0.0; 3];
     }
+    // Both sides of every choice are cheap: a choice of values, not of ways.
+    let (dark_y, f) = (l * (1.0 / 903.3), (l + 16.0) * (1.0 / 116.0));
     let (y, f) = if l < 8.0 {
-        let y = l / 903.3;
-        (y, 7.787 * y + 16.0 / 116.0)
+        (dark_y, 7.787 * dark_y + 16.0 / 116.0)
     } else {
-        let f = (l + 16.0) / 116.0;
         (f * f * f, f)
     };
-    // Both sides are cheap: a choice of values, not of ways.
     let inverse = |t: f32| {
         let (line, cube) = ((t - 0.13793) * (1.0 / 7.787), t * t * t);
         if t < 0.2069 { line } else { cube }
     };
     let table = COMPANDED.as_slice();
     let xyz = [
-        WHITE[0] * inverse(f + a / 500.0),
+        WHITE[0] * inverse(f + a * (1.0 / 500.0)),
         y,
-        WHITE[1] * inverse(f - b / 200.0),
+        WHITE[1] * inverse(f - b * (1.0 / 200.0)),
     ];
     TO_RGB.map(|row| compand(table, row[0] * xyz[0] + row[1] * xyz[1] + row[2] * xyz[2]))
 }

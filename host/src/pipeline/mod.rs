@@ -162,7 +162,7 @@ pub fn run(raster: Raster, work: &Work<'_>) -> Result<Raster, Error> {
     match work.turn.quarters() {
         Some(quarters) => turn::turn(raster, work.turn.mirror, quarters),
         None => rotate::rotate(
-            turn::turn(raster, work.turn.mirror, 0)?,
+            bands::without_extra(turn::turn(raster, work.turn.mirror, 0)?)?,
             work.turn.degrees,
             work.alpha,
             work.max_bytes,

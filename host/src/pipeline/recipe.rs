@@ -3,6 +3,7 @@
 use iiphost_plugin_api::ColorModel;
 
 use super::Work;
+use super::bands::shown_count;
 use super::shade::Light;
 use super::tone::Tone;
 use crate::error::Error;
@@ -116,7 +117,13 @@ impl Recipe {
             .as_ref()
             .filter(|rows| !rows.is_empty())
             .map(|rows| {
+                // Rows nobody sees cost nothing, however many a client sends.
+                let seen = match processing.color_map {
+                    Some(_) => 1,
+                    None => shown_count(rows.len(), work.bands),
+                };
                 rows.iter()
+                    .take(seen)
                     .map(|row| row.iter().map(|m| *m as f32).collect())
                     .collect()
             });

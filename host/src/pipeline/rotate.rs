@@ -12,14 +12,14 @@ use crate::raster::{Raster, Sample, sample_count};
 /// `|w·cos| + |h·sin|` and `|h·cos| + |w·sin|`, rounded, at least 1.
 ///
 /// Bilinear, colors weighted by opacity. What the picture does not cover is transparent, opacity being
-/// added if there is none, or white when opacity is not kept.
+/// added if there is none, or white when opacity is not kept. The picture has no bands beyond color and
+/// opacity.
 pub(super) fn rotate(raster: Raster, degrees: f64, alpha: AlphaOut, max_bytes: u64) -> Result<Raster, Error> {
     let (sin, cos) = degrees.to_radians().sin_cos();
     let (width, height) = (f64::from(raster.size.width), f64::from(raster.size.height));
     let side = |a: f64, b: f64| (a.abs() + b.abs()).round().max(1.0) as u32;
     let size = Size::new(side(width * cos, height * sin), side(height * cos, width * sin));
     let source_alpha = raster.alpha_band();
-    // Bands beyond color and opacity have no transparent value: they are left out.
     let colors = match source_alpha {
         Some(alpha) => alpha,
         None => raster.band_count as usize,

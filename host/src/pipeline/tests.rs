@@ -524,6 +524,32 @@ fn encoders_get_the_bands_they_take() {
 }
 
 #[test]
+fn free_rotation_leaves_extra_bands_out() {
+    let mut raster = picture(5, 5, Samples::U8(vec![200; 125]));
+    raster.color_model = ColorModel::Rgb;
+    raster.alpha = AlphaMode::Unassociated;
+    let mut work = work(&raster, &NONE);
+    work.bands = BandsOut::Any;
+    work.turn.degrees = 30.0;
+    let turned = run(raster, &work).unwrap();
+    assert_eq!((turned.size, turned.band_count), (Size::new(7, 7), 4));
+    let middle = &turned.as_u8().unwrap()[(3 * 7 + 3) * 4..][..4];
+    assert_eq!(middle, [200; 4]);
+}
+
+#[test]
+fn thousands_of_twist_rows_cost_nothing_unless_stored() {
+    let rows = vec![vec![1.0]; 30_000];
+    let processing = with(|p| p.twist = Some(rows));
+    let raster = grey(&[5; 4096]);
+    let mut work = work(&raster, &processing);
+    assert_eq!(run(raster.clone(), &work).unwrap().band_count, 3);
+    work.bands = BandsOut::Any;
+    work.max_bytes = 1 << 20;
+    assert_eq!(run(raster, &work).unwrap_err().status(), 400);
+}
+
+#[test]
 fn grey_of_colors_keeps_opacity() {
     let mut raster = picture(1, 4, Samples::U8(vec![255, 0, 0, 9]));
     raster.color_model = ColorModel::Rgb;

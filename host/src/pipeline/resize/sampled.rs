@@ -85,7 +85,7 @@ pub(super) fn resample<T: Sample>(
 struct Lines<'a, T> {
     source: &'a [T],
     shape: &'a Shape,
-    block: Size2,
+    block: Block,
     /// Samples of a line.
     len: usize,
     /// Line `y` in slot `y % taps`.
@@ -95,7 +95,7 @@ struct Lines<'a, T> {
 
 /// Samples of a block across and down.
 #[derive(Clone, Copy)]
-struct Size2 {
+struct Block {
     across: usize,
     down: usize,
 }
@@ -106,7 +106,7 @@ impl<'a, T: Sample> Lines<'a, T> {
         Self {
             source,
             shape,
-            block: Size2 {
+            block: Block {
                 across,
                 down: down.block,
             },
