@@ -32,7 +32,7 @@ pub struct Args {
     /// Compression of the tiles [default: jpeg for 8 bits without alpha, else deflate]
     #[arg(long, value_enum, value_name = "NAME")]
     pub compression: Option<CompressionName>,
-    /// Quality of JPEG, 1 to 100 [default: 85]; level of deflate, 1 to 12 [6], or Zstandard, 1 to 19 [3]
+    /// Quality of JPEG, 1 to 100 (default 85); level of deflate, 1 to 12 (6), or Zstandard, 1 to 19 (3)
     #[arg(long, value_name = "N")]
     pub quality: Option<u8>,
     /// Threads that compress [default: one a core]

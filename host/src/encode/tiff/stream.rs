@@ -243,10 +243,28 @@ mod tests {
 
     impl Seek for Sparse {
         fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-            if let SeekFrom::Start(position) = to {
-                self.position = position;
-            }
+            self.position = match to {
+                SeekFrom::Start(position) => position,
+                SeekFrom::Current(by) => self.position.saturating_add_signed(by),
+                SeekFrom::End(by) => (TAIL + HEADER_LEN + self.tail.len() as u64).saturating_add_signed(by),
+            };
             Ok(self.position)
+        }
+    }
+
+    impl std::io::Read for Sparse {
+        fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+            let tail_at = TAIL + HEADER_LEN;
+            let held = if self.position < HEADER_LEN {
+                &self.head[self.position as usize..]
+            } else {
+                let past = self.position.checked_sub(tail_at).expect("pixels are not held");
+                &self.tail[past as usize..]
+            };
+            let count = held.len().min(out.len());
+            out[..count].copy_from_slice(&held[..count]);
+            self.position += count as u64;
+            Ok(count)
         }
     }
 
@@ -276,11 +294,18 @@ mod tests {
         for row in 0..80 {
             writer.append(0, 0, row, &tile).unwrap();
         }
-        let (out, written) = writer.finish(&encoder(), &Metadata::default()).unwrap();
+        let (mut out, written) = writer.finish(&encoder(), &Metadata::default()).unwrap();
         assert!(written.big);
         assert_eq!(out.head[..8], *b"II\x2b\0\x08\0\0\0");
         let directory = u64::from_le_bytes(out.head[8..16].try_into().unwrap());
         assert_eq!(directory, HEADER_LEN + 80 * (64 << 20));
         assert_eq!(written.bytes, directory + out.tail.len() as u64);
+
+        out.position = 0;
+        let mut decoder = tiff::decoder::Decoder::new(out).unwrap();
+        assert_eq!(decoder.dimensions().unwrap(), (16, 16 * 80));
+        let offsets = decoder.get_tag_u64_vec(tiff::tags::Tag::TileOffsets).unwrap();
+        let expected: Vec<u64> = (0..80).map(|row| HEADER_LEN + row * (64 << 20)).collect();
+        assert_eq!(offsets, expected);
     }
 }
