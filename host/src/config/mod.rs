@@ -1,6 +1,6 @@
 //! Everything that can be set, from flags and environment variables, checked at the start.
 //!
-//! One table ([`settings`]) names every setting, its default and its range; the command line, the
+//! One table ([`SETTINGS`]) names every setting, its default and its range; the command line, the
 //! environment and `--help` all come from it. A flag wins over a variable. Wrong values of variables that
 //! an existing installation may carry are warned about and replaced, so that an old set-up starts; wrong
 //! flags and wrong new variables stop the start, all of them at once.
