@@ -155,7 +155,7 @@ fn av1(
         quantizer,
         min_quantizer: quantizer as u8,
         tiles: if size.pixels() < TWO_TILES_PIXELS { 1 } else { 2 },
-        // The psychovisual tune measures distortion in pixels, twice the work.
+        // The psychovisual tune would ignore the fast estimates of distortion.
         tune: Tune::Psnr,
         speed_settings: speed(),
         ..EncoderConfig::default()
@@ -183,9 +183,9 @@ fn av1(
     Ok(out)
 }
 
-/// The fastest preset without what a single picture has no use for, and without the filter CDEF. Blocks of 16 pixels
-/// instead of 32 cost a fifth more time and give a tenth smaller files of better quality; blocks of 64
-/// are twice as fast and lose 5 dB.
+/// The fastest preset without what a single picture has no use for, and without the filter CDEF. On a photograph
+/// of 256 x 256 blocks of 16 pixels instead of 32 took about a fifth more time for 7 % smaller files of
+/// slightly better quality; blocks of 64 took half and lost 5 dB.
 fn speed() -> SpeedSettings {
     let mut speed = SpeedSettings::from_preset(10);
     speed.multiref = false;

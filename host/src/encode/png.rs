@@ -1,8 +1,9 @@
 //! PNG: 8 or 16 bit, grey or RGB, with or without alpha; never interlaced, never a palette.
 //!
-//! Level 1, the default, is the deflate coder made for PNG: on photographs several times faster than zlib's level 1
-//! and smaller. Higher levels go to libdeflate. Rows are filtered by `Sub` alone: choosing a filter for
-//! each row cost a third of the speed for two percent of the size.
+//! Level 1, the default, is the deflate coder made for PNG: on a photograph five times as fast as zlib's
+//! level 1 and a tenth smaller, on drawings and text faster still but up to twice the size. Higher levels
+//! go to libdeflate. Rows are filtered by `Sub` alone: choosing a filter for each row of a photograph halved
+//! the speed for three percent of the size.
 
 use std::borrow::Cow;
 
