@@ -1,1 +1,20 @@
-//! Support for the black-box tests.
+//! Support for the black-box tests: the built host as a process of its own, clients that speak to it over
+//! the wire, and pictures whose every pixel is known.
+//!
+//! Nothing here shares code with the host. A function that cannot do its work ends the test with a
+//! sentence that says why: there is no test without a host, a browser or a web server.
+
+pub mod built;
+pub mod chromium;
+pub mod client;
+pub mod fastcgi;
+pub mod fixture;
+pub mod image;
+pub mod nginx;
+pub mod picture;
+pub mod reply;
+pub mod server;
+pub mod wait;
+
+pub use reply::Reply;
+pub use server::Server;

@@ -1,0 +1,72 @@
+# One command for each job; `make help` lists them. Needs git, make, a Rust toolchain and apt: what is
+# missing beyond that is named, with the reason, and installed.
+
+PORT ?= 8182
+DEMO ?= demo
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+HOST := $(TARGET)/release/iiphost
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup setup-build build run test format lint docs unit features symbols licenses
+
+help:
+	@echo 'make run      build, make sample images if there are none, serve http://127.0.0.1:$(PORT)/'
+	@echo 'make test     every check and every test'
+	@echo 'make build    the release build, in $(TARGET)/release'
+	@echo 'make setup    install the system packages that build and tests need'
+	@echo 'Settings: PORT=$(PORT) DEMO=$(DEMO)'
+
+setup:
+	@scripts/setup.sh build test
+
+setup-build:
+	@scripts/setup.sh build
+
+build: setup-build
+	$(CARGO) build --locked --release
+
+# The samples are made beside the place and moved there when all of them are whole: an interrupted run
+# begins where it stopped.
+run: build
+	@if [ -z "$$(find '$(DEMO)' -type f -name '*.tif' 2>/dev/null | head -n 1)" ]; then \
+		$(HOST) demo '$(TARGET)/sample-images' && mkdir -p '$(DEMO)' && \
+		mv '$(TARGET)'/sample-images/* '$(DEMO)'/ && rmdir '$(TARGET)/sample-images'; \
+	fi
+	@echo 'Open http://127.0.0.1:$(PORT)/ in a browser; Ctrl-C stops the server.'
+	@exec $(HOST) '$(DEMO)' --http '127.0.0.1:$(PORT)'
+
+test: setup format lint docs unit features symbols licenses
+	@echo 'make test: everything passed'
+
+format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+docs:
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+
+# Unit, property and black-box tests. One profile and one choice of features for the host that is tested
+# and for the tests themselves, so that no dependency is compiled twice; the first command also makes the
+# program and the module libraries that the black-box tests start.
+unit:
+	$(CARGO) build --locked --workspace --all-targets
+	$(CARGO) test --locked --workspace
+
+# Without the encoders in C the pure Rust JPEG encoder has to pass the same tests.
+features:
+	$(CARGO) test --locked -p iiphost --no-default-features --lib encode::
+
+symbols:
+	scripts/check-symbols.sh $(TARGET)/debug
+
+licenses:
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		echo '$(CARGO) deny check licenses bans sources'; \
+		$(CARGO) deny --all-features check licenses bans sources; \
+	else \
+		echo 'NOT CHECKED: licences, bans and sources of the dependencies, because cargo-deny is not installed (cargo install cargo-deny)'; \
+	fi

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Installs the system packages this project needs: setup.sh build|test ...
+# Silent if nothing is missing. Whatever is missing is named with the reason before anything is installed.
+set -eu
+
+# Programs of administrators, too: nginx is one.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+packages=
+# need PACKAGE REASON COMMAND...: the package is missing if the command fails.
+need() {
+    package=$1 reason=$2
+    shift 2
+    "$@" >/dev/null 2>&1 && return
+    say "$package is missing: $reason"
+    packages="$packages $package"
+}
+has() { command -v "$1"; }
+compiles() { printf '#include <stdio.h>\n' | cc -E -; }
+
+has cargo >/dev/null 2>&1 || fail "cargo is missing: install a Rust toolchain first, see https://rustup.rs"
+
+for part in "$@"; do
+    case $part in
+    build)
+        need gcc "compiles the image codecs written in C" has cc
+        need libc6-dev "the headers of the C library, for the same codecs" compiles
+        need nasm "assembles the fast paths of the JPEG codec, five times faster with them" has nasm
+        ;;
+    test)
+        for component in fmt clippy; do
+            cargo "$component" --version >/dev/null 2>&1 ||
+                fail "cargo $component is missing: rustup component add rustfmt clippy"
+        done
+        need binutils "nm lists the symbols that module libraries export" has nm
+        need nginx-light "the tests put nginx in front of the host" has nginx
+        need spawn-fcgi "the tests let it hand over a listening socket" has spawn-fcgi
+        need chromium "the tests look at the viewer in a browser" has chromium
+        need libtiff-tools "the tests let tiffinfo read the pyramids that the host writes" has tiffinfo
+        ;;
+    *) fail "unknown part: $part" ;;
+    esac
+done
+
+[ -n "$packages" ] || exit 0
+has apt-get >/dev/null 2>&1 ||
+    fail "apt-get is missing too, so this cannot go on: install what is named above in the way of this system, then try again"
+if [ "$(id -u)" = 0 ]; then
+    as_root=
+elif has sudo >/dev/null 2>&1; then
+    as_root=sudo
+else
+    fail "not root and no sudo: run as root: apt-get install --no-install-recommends$packages"
+fi
+say "installing:$packages"
+# Package lists of a fresh machine may be absent or old.
+$as_root apt-get update -q || fail "apt-get update failed, see above"
+# shellcheck disable=SC2086 # a list of words
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages ||
+    fail "apt-get could not install:$packages"
