@@ -21,8 +21,12 @@ pub(crate) enum Compression {
     Deflate,
     /// 32773
     PackBits,
+    /// 34925
+    Lzma,
     /// 50000
     Zstd,
+    /// 50001
+    WebP,
 }
 
 impl Compression {
@@ -37,7 +41,9 @@ impl Compression {
             7 => return Ok(Self::Jpeg),
             8 | 32946 => return Ok(Self::Deflate),
             32773 => return Ok(Self::PackBits),
+            34925 => return Ok(Self::Lzma),
             50000 => return Ok(Self::Zstd),
+            50001 => return Ok(Self::WebP),
             6 => "old-style JPEG of TIFF 6.0, whose files contradict each other",
             9 | 10 => "JBIG",
             32766 => "NeXT run-length",
@@ -52,8 +58,6 @@ impl Compression {
             34715 => "JBIG2",
             34887 => "LERC",
             34892 => "lossy JPEG (DNG)",
-            34925 => "LZMA",
-            50001 => "WebP",
             50002 | 52546 => "JPEG XL",
             _ => {
                 return Err(DecodeError::unsupported(format!(
@@ -77,17 +81,19 @@ impl Compression {
             Self::Jpeg => "JPEG",
             Self::Deflate => "deflate",
             Self::PackBits => "PackBits",
+            Self::Lzma => "LZMA",
             Self::Zstd => "Zstandard",
+            Self::WebP => "WebP",
         }
     }
 
     /// The predictor tag means something with this compression.
     pub(crate) fn has_predictor(self) -> bool {
-        matches!(self, Self::Lzw | Self::Deflate | Self::Zstd)
+        matches!(self, Self::Lzw | Self::Deflate | Self::Lzma | Self::Zstd)
     }
 
     /// Each block is a picture file of its own, with its own idea of bits and colors.
     pub(crate) fn is_picture_file(self) -> bool {
-        matches!(self, Self::Jpeg)
+        matches!(self, Self::Jpeg | Self::WebP)
     }
 }

@@ -1,4 +1,4 @@
-//! Stored JPEG tiles handed on undecoded, as complete files.
+//! Stored JPEG and WebP tiles handed on undecoded, as complete files.
 
 use iiphost_plugin_api::{DecodeError, EncodedFormat, EncodedTile};
 
@@ -9,23 +9,54 @@ use crate::photometric::Photometric;
 
 /// The encoding in which tiles of this layout may be handed on.
 pub(crate) fn format(layout: &Layout) -> Option<EncodedFormat> {
-    let colors = match layout.photometric {
-        Photometric::BlackIsZero => 1,
-        Photometric::Rgb | Photometric::YCbCr => 3,
-        _ => return None,
-    };
-    let fits = layout.tiled
-        && layout.compression == Compression::Jpeg
-        && !layout.planar
-        && layout.samples_per_pixel == colors;
-    fits.then_some(EncodedFormat::Jpeg)
+    if !layout.tiled || layout.planar {
+        return None;
+    }
+    match (layout.compression, layout.photometric, layout.samples_per_pixel) {
+        (Compression::Jpeg, Photometric::BlackIsZero, 1) => Some(EncodedFormat::Jpeg),
+        (Compression::Jpeg, Photometric::Rgb | Photometric::YCbCr, 3) => Some(EncodedFormat::Jpeg),
+        // What a fourth band of WebP means is fixed, what the tags call it may be something else.
+        (Compression::WebP, Photometric::Rgb, 3) => Some(EncodedFormat::WebP),
+        _ => None,
+    }
+}
+
+/// The complete file of a stored tile, `None` if it would not be shown right.
+///
+/// # Errors
+/// `Format` if the tile is no such file.
+pub(crate) fn tile(
+    layout: &Layout,
+    format: EncodedFormat,
+    block: Vec<u8>,
+) -> Result<Option<EncodedTile>, DecodeError> {
+    match format {
+        EncodedFormat::Jpeg => jpeg(layout, &block),
+        EncodedFormat::WebP => Ok(webp(layout, block)),
+        _ => Ok(None),
+    }
+}
+
+/// A WebP tile is a complete file as it is.
+fn webp(layout: &Layout, block: Vec<u8>) -> Option<EncodedTile> {
+    let features = webp::BitstreamFeatures::new(&block)?;
+    let (width, height) = (features.width(), features.height());
+    let fits = (width, height) == (layout.block_width, layout.block_height)
+        && !features.has_animation()
+        && !features.has_alpha();
+    fits.then_some(EncodedTile {
+        format: EncodedFormat::WebP,
+        width,
+        height,
+        bytes: block,
+    })
 }
 
 /// The complete file of a stored JPEG tile, `None` if it would not be shown right.
 ///
 /// Viewers decide about colors by markers and component numbers, TIFF readers by the tags. Where the two
 /// may differ, an Adobe marker says what the tags say.
-pub(crate) fn jpeg(layout: &Layout, block: &[u8]) -> Result<Option<EncodedTile>, DecodeError> {
+fn jpeg(layout: &Layout, block: &[u8]) -> Result<Option<EncodedTile>, DecodeError> {
     let parts = JpegParts::new(layout.jpeg_tables.as_deref(), block)?;
     let frame = parts.frame();
     let (width, height) = (u32::from(frame.width), u32::from(frame.height));

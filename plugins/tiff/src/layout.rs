@@ -283,6 +283,16 @@ impl Layout {
                 self.bits
             ));
         }
+        if self.compression == Compression::WebP
+            && (self.photometric != Photometric::Rgb
+                || self.planar
+                || !matches!(self.samples_per_pixel, 3 | 4))
+        {
+            return unsupported(format!(
+                "WebP with {:?} and {} samples per pixel, expected RGB with 3 or 4",
+                self.photometric, self.samples_per_pixel
+            ));
+        }
         if self.photometric == Photometric::YCbCr {
             if self.bits != 8 || self.kind != SampleKind::Unsigned {
                 return unsupported(format!("YCbCr with {} bits per sample, expected 8", self.bits));

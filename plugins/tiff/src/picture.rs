@@ -129,7 +129,7 @@ impl Picture {
         let stored = pixels.saturating_mul(self.shape.pixel_bytes() as u64);
         let bytes_read = match layout.compression {
             Compression::None => stored,
-            Compression::Jpeg => stored / 8,
+            Compression::Jpeg | Compression::WebP => stored / 8,
             _ => stored / 2,
         };
         let memory = block_pixels
@@ -635,7 +635,7 @@ mod tests {
 
     #[test]
     fn every_lossless_compression_gives_the_values_back() {
-        for compression in [1, 5, 8, 32946, 32773, 50000] {
+        for compression in [1, 5, 8, 32946, 32773, 34925, 50000] {
             for (bands, bits) in [(1, 8), (3, 8), (4, 8), (1, 16), (3, 16), (1, 32), (2, 1), (3, 12)] {
                 for predictor in [1, 2] {
                     if predictor == 2 && matches!(compression, 1 | 32773) {
@@ -649,6 +649,80 @@ mod tests {
                     check(&image, &expected(&image));
                 }
             }
+        }
+    }
+
+    /// The same 20 x 6 picture in each CCITT form, encoded by libtiff.
+    #[test]
+    fn ccitt_forms_give_their_runs() {
+        let rows = [
+            "11111111111111111111",
+            "10000111111111100001",
+            "10000000011111100001",
+            "00000000000000000000",
+            "01010101010101010101",
+            "11111111111111111110",
+        ];
+        let mut image = Image::new(20, 6, 1, 1).in_strips(6);
+        image.values = rows
+            .iter()
+            .flat_map(|row| row.bytes().map(|b| u64::from(b - b'0')))
+            .collect();
+        for (compression, options, hex) in [
+            (
+                4,
+                0,
+                "26a1a2559097cccb1164744744744744744744744740825422222222e0020020",
+            ),
+            (
+                3,
+                0,
+                "001350d00026aac25a00135532b400220004743a1d0e8743a1d0e8743a001350ce38",
+            ),
+            (
+                3,
+                1,
+                "0019a8680014ab212e00335532b40021160031d0e8743a1d0e8743a1d0e8004844444445c0",
+            ),
+            (
+                3,
+                4,
+                "0001350d0001355612d0000135532b40011000011d0e8743a1d0e8743a1d0e8001350ce380",
+            ),
+        ] {
+            let mut bytes: Vec<u8> = (0..hex.len() / 2)
+                .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
+                .collect();
+            let mut coded = image.clone().compressed(compression);
+            let tag = if compression == 4 { 293 } else { 292 };
+            coded = coded.tag(tag, Values::Long(vec![options]));
+            coded.blocks = Some(vec![bytes.clone()]);
+            check(&coded, &expected(&image));
+            bytes.truncate(bytes.len() / 2);
+            coded.blocks = Some(vec![bytes]);
+            let reader = open(write(&[coded], ByteOrder::Little, false)).unwrap();
+            assert!(
+                read_level(&*reader, 0, 0).is_err(),
+                "half of {compression} {options}"
+            );
+        }
+    }
+
+    #[test]
+    fn webp_gives_three_and_four_bands_back() {
+        for bands in [3, 4] {
+            let mut image = Image::new(37, 29, bands, 8).compressed(50001);
+            // Lossless WebP keeps colors only where they can be seen.
+            if bands == 4 {
+                image
+                    .values
+                    .iter_mut()
+                    .skip(3)
+                    .step_by(4)
+                    .for_each(|alpha| *alpha |= 128);
+            }
+            check(&image, &expected(&image));
+            check(&image.clone().in_strips(10), &expected(&image));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Undoing predictors and byte order, in place, row by row.
 
 use crate::ifd::ByteOrder;
-use crate::layout::{Layout, Predictor};
+use crate::layout::{Layout, Predictor, SampleKind};
 
 /// A number of three bytes in native order.
 pub(crate) fn from_native24([a, b, c]: [u8; 3]) -> u32 {
@@ -41,7 +41,7 @@ pub(crate) fn undo(layout: &Layout, stored: &mut [u8], row_bytes: usize) {
         }
         Predictor::None | Predictor::Horizontal => {}
     }
-    if !layout.order.is_native() {
+    if !layout.order.is_native() && !is_packed(layout) {
         swap(stored, layout.bits);
     }
     if layout.predictor == Predictor::Horizontal {
@@ -50,7 +50,9 @@ pub(crate) fn undo(layout: &Layout, stored: &mut [u8], row_bytes: usize) {
                 8 => sum(row, step),
                 16 => sum_as(row, step, u16::from_ne_bytes, u16::wrapping_add, u16::to_ne_bytes),
                 32 => sum_as(row, step, u32::from_ne_bytes, u32::wrapping_add, u32::to_ne_bytes),
-                24 => sum_as(row, step, from_native24, u32::wrapping_add, to_native24),
+                24 if layout.kind == SampleKind::Float => {
+                    sum_as(row, step, from_native24, u32::wrapping_add, to_native24);
+                }
                 64 => sum_as(row, step, u64::from_ne_bytes, u64::wrapping_add, u64::to_ne_bytes),
                 _ => {}
             }
@@ -58,9 +60,19 @@ pub(crate) fn undo(layout: &Layout, stored: &mut [u8], row_bytes: usize) {
     }
 }
 
+/// Samples that are stored bit by bit, highest first, whatever the byte order of the file.
+///
+/// Integers of 24 bits are among them: writers in use store them like that in files of either order.
+pub(crate) fn is_packed(layout: &Layout) -> bool {
+    match layout.kind {
+        SampleKind::Float => false,
+        _ => !matches!(layout.bits, 8 | 16 | 32 | 64),
+    }
+}
+
 /// Whether differences are left to be summed when samples are unpacked.
 pub(crate) fn is_left_for_unpacking(layout: &Layout) -> bool {
-    layout.predictor == Predictor::Horizontal && !matches!(layout.bits, 8 | 16 | 24 | 32 | 64)
+    layout.predictor == Predictor::Horizontal && is_packed(layout)
 }
 
 /// Turns the bytes of every number round. Packed samples have no byte order.

@@ -124,9 +124,9 @@ impl ImageReader for TiffReader {
     fn encoded_tile(&self, tile: TileId, ctx: &ReadContext<'_>) -> Result<Option<EncodedTile>, DecodeError> {
         let picture = self.picture(tile.page, tile.level)?;
         let layout = &picture.layout;
-        if encoded::format(layout).is_none() {
+        let Some(format) = encoded::format(layout) else {
             return Ok(None);
-        }
+        };
         if tile.tile_col >= layout.block_cols() || tile.tile_row >= layout.block_rows() {
             return Err(DecodeError::usage(format!(
                 "tile ({}, {}) wanted, the level has {}x{}",
@@ -144,9 +144,8 @@ impl ImageReader for TiffReader {
         ctx.limits.check_bytes(len)?;
         let len = usize::try_from(len).map_err(|_| DecodeError::limit("a tile larger than memory"))?;
         let mut block = Vec::new();
-        let block = resized(&mut block, len)?;
-        self.source.read_exact_at(offset, block)?;
-        encoded::jpeg(layout, block)
+        self.source.read_exact_at(offset, resized(&mut block, len)?)?;
+        encoded::tile(layout, format, block)
     }
 
     fn metadata(&self, kind: MetadataKind, ctx: &ReadContext<'_>) -> Result<Option<Vec<u8>>, DecodeError> {

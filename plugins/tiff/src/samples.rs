@@ -33,18 +33,13 @@ pub(crate) fn unpack(
     // Only for samples of whole bytes.
     let whole = || &row[first * bytes..(first + count) * bytes];
     match (layout.kind, layout.bits) {
+        _ if predictor::is_packed(layout) => packed(layout, format, row, first, count, out),
         (SampleKind::Float, 16) => floats::<2>(whole(), out, |b| half(u16::from_ne_bytes(b))),
         (SampleKind::Float, 24) => floats::<3>(whole(), out, |b| float24(predictor::from_native24(b))),
         (SampleKind::Float, _) => floats::<8>(whole(), out, |b| f64::from_ne_bytes(b) as f32),
         (SampleKind::Signed, 64) => floats::<8>(whole(), out, |b| i64::from_ne_bytes(b) as f32),
         (SampleKind::Unsigned, 64) => floats::<8>(whole(), out, |b| u64::from_ne_bytes(b) as f32),
-        (_, 24) => {
-            let (samples, _) = whole().as_chunks::<3>();
-            for (sample, out) in samples.iter().zip(out.chunks_exact_mut(4)) {
-                out.copy_from_slice(&predictor::from_native24(*sample).to_ne_bytes());
-            }
-        }
-        _ => packed(layout, format, row, first, count, out),
+        (_, _) => floats::<4>(whole(), out, f32::from_ne_bytes),
     }
 }
 

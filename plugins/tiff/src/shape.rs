@@ -2,7 +2,6 @@
 
 use iiphost_plugin_api::{AlphaMode, ColorModel, DecodeError, SampleFormat};
 
-use crate::compression::Compression;
 use crate::layout::{Layout, SampleKind};
 use crate::photometric::Photometric;
 
@@ -49,9 +48,9 @@ impl Shape {
             )));
         }
         if layout.photometric == Photometric::Palette {
-            if samples != 1 || layout.compression == Compression::Jpeg {
+            if samples != 1 || layout.compression.is_picture_file() {
                 return Err(DecodeError::unsupported(format!(
-                    "palette with {samples} samples per pixel and {}, expected 1 and no JPEG",
+                    "palette with {samples} samples per pixel and {}, expected 1 and a lossless one",
                     layout.compression.name()
                 )));
             }

@@ -175,6 +175,8 @@ impl Image {
             if self.predictor == 3 {
                 bytes.extend(self.floating_point_differences(&row, bands.len()));
             } else {
+                // Integers of 24 bits are stored high byte first in files of either order.
+                let order = if self.bits == 24 { ByteOrder::Big } else { order };
                 bytes.extend(pack(&row, self.bits, order));
             }
         }
@@ -184,6 +186,14 @@ impl Image {
                 .encode(&bytes)
                 .unwrap(),
             7 => jpeg(&bytes, width, rows, bands.len(), self.photometric == 6, (2, 2)),
+            34925 => liblzma::encode_all(&bytes[..], 2).unwrap(),
+            50001 => {
+                let encoder = match bands.len() {
+                    3 => webp::Encoder::from_rgb(&bytes, width, rows),
+                    _ => webp::Encoder::from_rgba(&bytes, width, rows),
+                };
+                encoder.encode_lossless().to_vec()
+            }
             8 | 32946 => {
                 let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
                 let mut out = vec![0; compressor.zlib_compress_bound(bytes.len())];

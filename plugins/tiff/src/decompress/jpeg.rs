@@ -8,7 +8,7 @@ use std::io::{self, BufRead, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use iiphost_plugin_api::DecodeError;
-use mozjpeg::{ColorSpace, DctMethod, Decompress};
+use mozjpeg::{ColorSpace, CompInfoExt, DctMethod, Decompress};
 
 use crate::jpeg_markers::{Frame, JpegParts};
 use crate::layout::Layout;
@@ -33,13 +33,14 @@ pub(super) fn decompress(
             "a JPEG of more than {MAX_SCANS} scans"
         )));
     }
-    let space = match (samples, layout.photometric) {
-        (1, _) => ColorSpace::JCS_GRAYSCALE,
-        (3, _) => ColorSpace::JCS_RGB,
-        (4, _) => ColorSpace::JCS_CMYK,
+    let output = match samples {
+        1 => Output::Colors(ColorSpace::JCS_GRAYSCALE),
+        2 if !frame.is_subsampled() && frame.components[0].1 & 15 <= 2 => Output::Planes,
+        3 => Output::Colors(ColorSpace::JCS_RGB),
+        4 => Output::Colors(ColorSpace::JCS_CMYK),
         _ => {
             return Err(DecodeError::unsupported(format!(
-                "JPEG with {samples} samples per pixel, expected 1, 3 or 4"
+                "JPEG with {samples} samples per pixel, expected 1, 3, 4 or 2 of one size"
             )));
         }
     };
@@ -52,7 +53,7 @@ pub(super) fn decompress(
         exhausted: &exhausted,
     };
     // The library's state is dropped during unwinding, and `stored` is not used after an error.
-    let result = catch_unwind(AssertUnwindSafe(|| run(reader, space, frame, layout, stored)));
+    let result = catch_unwind(AssertUnwindSafe(|| run(reader, output, frame, layout, stored)));
     match result {
         Ok(Ok(())) if exhausted.get() => Err(DecodeError::format("the JPEG data ends early")),
         Ok(result) => result,
@@ -87,9 +88,17 @@ fn check_frame(frame: &Frame, layout: &Layout, rows: u32, samples: u16) -> Resul
     Ok(())
 }
 
+/// In which form the codec gives the samples.
+#[derive(Clone, Copy)]
+enum Output {
+    Colors(ColorSpace),
+    /// Component by component: the codec has no name for two of them.
+    Planes,
+}
+
 fn run(
     reader: Pieces<'_>,
-    space: ColorSpace,
+    output: Output,
     frame: &Frame,
     layout: &Layout,
     stored: &mut [u8],
@@ -98,11 +107,31 @@ fn run(
     let mut decompress = Decompress::new_reader(reader).map_err(failed)?;
     decompress.dct_method(DctMethod::IntegerSlow);
     decompress.do_fancy_upsampling(true);
-    let mut started = decompress.to_colorspace(space).map_err(failed)?;
+    let started = match output {
+        Output::Colors(space) => decompress.to_colorspace(space),
+        Output::Planes => decompress.raw(),
+    };
+    let mut started = started.map_err(failed)?;
     let row_bytes = usize::from(frame.width) * frame.component_count();
     let expected = (usize::from(frame.width), usize::from(frame.height));
     if (started.width(), started.height()) != expected || layout.stored_row_bytes() != Some(row_bytes) {
         return Err(DecodeError::format("JPEG: the codec found another size"));
+    }
+    if let Output::Planes = output {
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        started.read_raw_data(&mut [&mut first, &mut second]);
+        let width = usize::from(frame.width);
+        // Rows of a plane are filled up to whole blocks.
+        let row_len = started.components().first().map_or(0, CompInfoExt::row_stride);
+        let planes = first
+            .chunks_exact(row_len.max(1))
+            .zip(second.chunks_exact(row_len.max(1)));
+        for (row, (first, second)) in stored.chunks_exact_mut(2 * width).zip(planes) {
+            for (pixel, (a, b)) in row.chunks_exact_mut(2).zip(first.iter().zip(second)) {
+                pixel.copy_from_slice(&[*a, *b]);
+            }
+        }
+        return Ok(());
     }
     // Whole rows, not more than the frame has: `check_frame` saw to it.
     started.read_scanlines_into(stored).map_err(failed)?;

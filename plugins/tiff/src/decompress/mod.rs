@@ -6,8 +6,10 @@
 mod deflate;
 mod fax;
 pub(crate) mod jpeg;
+mod lzma;
 mod lzw;
 mod packbits;
+mod webp;
 mod zstandard;
 
 use iiphost_plugin_api::DecodeError;
@@ -45,6 +47,8 @@ impl Codecs {
             Compression::Lzw => self.lzw.decompress(encoded, stored),
             Compression::Deflate => self.deflate.decompress(encoded, stored),
             Compression::Zstd => self.zstd.decompress(encoded, stored),
+            Compression::Lzma => lzma::decompress(encoded, stored),
+            Compression::WebP => webp::decompress(layout, encoded, stored, rows),
             Compression::PackBits => packbits::decompress(encoded, stored),
             Compression::Jpeg => jpeg::decompress(layout, encoded, stored, rows),
             Compression::FaxRle | Compression::Fax3 | Compression::Fax4 => {
