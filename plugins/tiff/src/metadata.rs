@@ -6,14 +6,17 @@ use crate::exif;
 use crate::ifd::{Directory, Kind, Structure, tag};
 use crate::shape::Shape;
 
-/// Longest text kept. Descriptions of microscopes are XML of some hundred kilobytes.
-const MAX_TEXT: u64 = 4 << 20;
+/// Longest description kept. Those of microscopes are XML of some hundred kilobytes.
+const MAX_DESCRIPTION: u64 = 4 << 20;
+
+/// Longest of the other texts.
+const MAX_TEXT: u64 = 64 << 10;
 
 /// Longest name of a page.
 const MAX_NAME: u64 = 1024;
 
 /// Tags that are text about the image, with their names.
-const TEXTS: [(u16, &str); 10] = [
+const TEXTS: [(u16, &str); 9] = [
     (tag::ARTIST, "creator"),
     (tag::COPYRIGHT, "rights"),
     (tag::DATE_TIME, "date"),
@@ -23,7 +26,6 @@ const TEXTS: [(u16, &str); 10] = [
     (tag::SOFTWARE, "software"),
     (tag::MAKE, "make"),
     (tag::MODEL, "model"),
-    (tag::HOST_COMPUTER, "host-computer"),
 ];
 
 /// The text tags of a directory, and the scale and orientation in words. What cannot be read is left out
@@ -35,8 +37,12 @@ pub(crate) fn text(
     warnings: &mut Vec<String>,
 ) -> Vec<(String, Vec<u8>)> {
     let mut texts = Vec::new();
-    let max_len = MAX_TEXT.min(ctx.limits.max_bytes);
     for (tag, name) in TEXTS {
+        let max_len = match tag {
+            tag::IMAGE_DESCRIPTION => MAX_DESCRIPTION,
+            _ => MAX_TEXT,
+        };
+        let max_len = max_len.min(ctx.limits.max_bytes);
         match text_of(structure, directory, tag, max_len) {
             Ok(Some(bytes)) => texts.push((name.to_owned(), bytes)),
             Ok(None) => {}
@@ -44,12 +50,19 @@ pub(crate) fn text(
         }
     }
     if let Some(scale) = scale(structure, directory) {
-        texts.push(("scale".into(), scale.to_string().into_bytes()));
+        texts.push(("scale".into(), six_digits(scale).into_bytes()));
     }
     if let Ok(Some(orientation @ 2..=8)) = structure.integer(directory, tag::ORIENTATION) {
         texts.push(("orientation".into(), orientation.to_string().into_bytes()));
     }
     texts
+}
+
+/// A number with six significant digits, as short as it gets.
+fn six_digits(value: f64) -> String {
+    format!("{value:.5e}")
+        .parse()
+        .map_or_else(|_| value.to_string(), |rounded: f64| rounded.to_string())
 }
 
 /// The value of an ASCII tag up to its first NUL, `None` if absent or empty.

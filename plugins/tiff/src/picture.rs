@@ -102,7 +102,10 @@ impl Picture {
         let rest = input.source.len().saturating_sub(offset);
         let len = match &layout.byte_counts {
             Some(table) => match input.tables.value(input.source, table, idx)? {
-                0 => return Ok((0, 0)),
+                0 if offset == 0 => return Ok((0, 0)),
+                // Some old writers leave the count of uncompressed strips out like this.
+                0 if layout.compression == Compression::None && !layout.tiled => rest.max(1),
+                0 => return Err(DecodeError::format(format!("no bytes at offset {offset}"))),
                 len => len,
             },
             // Old files of one or uncompressed strips: as much as it takes, or as there is.
@@ -115,6 +118,15 @@ impl Picture {
             )));
         }
         Ok((offset, len))
+    }
+
+    /// Bytes of memory kept for as long as the image is open, and for what is told about it.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let layout = &self.layout;
+        let palette = layout.color_map.as_ref().map_or(0, |map| size_of_val(&**map));
+        let tables = layout.jpeg_tables.as_ref().map_or(0, |tables| tables.len());
+        let ranges = usize::from(layout.samples_per_pixel) * size_of::<(f64, f64)>();
+        size_of::<Self>() + size_of::<crate::color::YcbcrTables>() + palette + tables + ranges
     }
 
     /// What reading a region takes: bytes read, pixels decoded, bytes of memory. An estimate.

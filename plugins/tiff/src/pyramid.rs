@@ -4,14 +4,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use iiphost_plugin_api::{DecodeError, OpenContext};
+use iiphost_plugin_api::{DecodeError, ErrorKind, OpenContext};
 
 use crate::ifd::{Directory, Structure, tag};
 use crate::layout::Layout;
 use crate::picture::Picture;
 
-/// Directories followed in the chain.
+/// Directories read in a file, sub-directories included.
 const MAX_DIRECTORIES: usize = 16_384;
+
+/// Bytes kept of all directories. Those of a large pyramid take some ten kilobytes.
+const MAX_KEPT_BYTES: usize = 32 << 20;
 
 /// Sub-directories of one directory. Pyramids have a dozen.
 const MAX_SUB_DIRECTORIES: u64 = 64;
@@ -46,14 +49,20 @@ impl Pyramid {
     /// # Errors
     /// The error of the first directory; later ones that are broken are left out with a warning.
     pub(crate) fn read(structure: &mut Structure<'_>, ctx: &OpenContext<'_>) -> Result<Self, DecodeError> {
-        let mut warnings = Vec::new();
-        let chain = read_chain(structure, ctx, &mut warnings)?;
+        let mut directories = Directories {
+            structure,
+            ctx,
+            warnings: Vec::new(),
+            count: 0,
+            kept_bytes: 0,
+        };
+        let chain = directories.chain()?;
         let mut pages = Vec::with_capacity(chain.len());
         let first = match &chain[0].1 {
             Ok(picture) => Arc::clone(picture),
             Err(error) => return Err(error.clone()),
         };
-        let sub_levels = read_sub_levels(structure, &chain[0].0, &first, ctx)?;
+        let sub_levels = directories.sub_levels(&chain[0].0, &first)?;
         let main = if sub_levels.len() > 1 {
             sub_levels
         } else {
@@ -87,7 +96,7 @@ impl Pyramid {
             let levels = match picture {
                 _ if idx == 0 && !is_stack => Ok(main.clone()),
                 Ok(picture) if is_stack && is_view[idx] => {
-                    let own = read_sub_levels(structure, directory, picture, ctx)?;
+                    let own = directories.sub_levels(directory, picture)?;
                     match &mut run_levels {
                         _ if own.len() > 1 => Ok(own),
                         Some(runs) => Ok(std::mem::take(&mut runs[idx])),
@@ -103,88 +112,127 @@ impl Pyramid {
                 listed: idx == 0 || is_stack && is_view[idx],
             });
         }
-        Ok(Self { pages, warnings })
+        Ok(Self {
+            pages,
+            warnings: directories.warnings,
+        })
     }
 }
 
-type Chain = Vec<(Directory, Result<Arc<Picture>, DecodeError>)>;
+type Link = (Directory, Result<Arc<Picture>, DecodeError>);
 
-/// The chain of directories; it is not empty.
-fn read_chain(
-    structure: &mut Structure<'_>,
-    ctx: &OpenContext<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<Chain, DecodeError> {
-    let mut chain = Chain::new();
-    let mut seen = HashSet::new();
-    let mut offset = structure.header().first_directory;
-    if offset == 0 {
-        return Err(DecodeError::format("the file has no directory"));
-    }
-    while offset != 0 {
-        ctx.checkpoint()?;
-        if !seen.insert(offset) {
-            warnings.push(format!(
-                "the chain of directories returns to offset {offset}; it is cut there"
-            ));
-            break;
+type Chain = Vec<Link>;
+
+/// Reads directories as long as there are not too many of them.
+struct Directories<'s, 'f, 'c> {
+    structure: &'s mut Structure<'f>,
+    ctx: &'s OpenContext<'c>,
+    warnings: Vec<String>,
+    count: usize,
+    kept_bytes: usize,
+}
+
+impl Directories<'_, '_, '_> {
+    /// The chain of directories; it is not empty.
+    fn chain(&mut self) -> Result<Chain, DecodeError> {
+        let mut chain = Chain::new();
+        let mut seen = HashSet::new();
+        let mut offset = self.structure.header().first_directory;
+        if offset == 0 {
+            return Err(DecodeError::format("the file has no directory"));
         }
-        if chain.len() == MAX_DIRECTORIES {
-            warnings.push(format!(
-                "more than {MAX_DIRECTORIES} directories; the rest is left out"
-            ));
-            break;
-        }
-        let directory = match structure.directory(offset) {
-            Ok(directory) => directory,
-            Err(error) if chain.is_empty() => return Err(error),
-            Err(error) => {
-                warnings.push(format!("the chain of directories is broken and cut: {error}"));
+        while offset != 0 {
+            if !seen.insert(offset) {
+                self.warnings.push(format!(
+                    "the chain of directories returns to offset {offset}; it is cut there"
+                ));
                 break;
             }
+            match self.read(offset) {
+                Ok(Some((directory, picture))) => {
+                    offset = directory.next();
+                    chain.push((directory, picture));
+                }
+                Ok(None) => break,
+                Err(error) if chain.is_empty() || !is_of_file(&error) => return Err(error),
+                Err(error) => {
+                    self.warnings
+                        .push(format!("the chain of directories is broken and cut: {error}"));
+                    break;
+                }
+            }
+        }
+        Ok(chain)
+    }
+
+    /// The picture with its sizes from sub-directories (tag SubIFDs).
+    fn sub_levels(
+        &mut self,
+        directory: &Directory,
+        picture: &Arc<Picture>,
+    ) -> Result<Vec<Arc<Picture>>, DecodeError> {
+        let offsets = match directory.find(tag::SUB_IFDS) {
+            Some(entry) if entry.count <= MAX_SUB_DIRECTORIES => {
+                match self.structure.integers(entry, MAX_SUB_DIRECTORIES) {
+                    Ok(offsets) => offsets,
+                    Err(error) if is_of_file(&error) => {
+                        self.warnings
+                            .push(format!("sub-directories are left out: {error}"));
+                        Vec::new()
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            _ => Vec::new(),
         };
-        offset = directory.next();
-        let picture = read_picture(structure, &directory);
-        chain.push((directory, picture));
+        let mut found = Vec::new();
+        for offset in offsets {
+            match self.read(offset) {
+                // What cannot be shown is not a level.
+                Ok(Some((_, sub))) => found.extend(sub),
+                Ok(None) => break,
+                Err(error) if is_of_file(&error) => {
+                    self.warnings
+                        .push(format!("a sub-directory is left out: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sort_levels(picture, found.iter()))
     }
-    Ok(chain)
+
+    /// A directory with its picture or why there is none; `None` once there were too many.
+    fn read(&mut self, offset: u64) -> Result<Option<Link>, DecodeError> {
+        self.ctx.checkpoint()?;
+        if self.count == MAX_DIRECTORIES || self.kept_bytes > MAX_KEPT_BYTES {
+            let warning = "too many directories; the rest is left out";
+            if self.warnings.last().is_none_or(|last| last != warning) {
+                self.warnings.push(warning.into());
+            }
+            return Ok(None);
+        }
+        let directory = self.structure.directory(offset)?;
+        let picture = match Layout::read(self.structure, &directory).and_then(Picture::new) {
+            Err(error) if !is_of_file(&error) => return Err(error),
+            picture => picture.map(Arc::new),
+        };
+        self.count += 1;
+        self.kept_bytes += size_of_val(directory.entries());
+        if let Ok(picture) = &picture {
+            self.kept_bytes += picture.kept_bytes();
+        }
+        Ok(Some((directory, picture)))
+    }
 }
 
-fn read_picture(structure: &mut Structure<'_>, directory: &Directory) -> Result<Arc<Picture>, DecodeError> {
-    Layout::read(structure, directory)
-        .and_then(Picture::new)
-        .map(Arc::new)
-}
-
-/// The picture with its sizes from sub-directories (tag SubIFDs).
-fn read_sub_levels(
-    structure: &mut Structure<'_>,
-    directory: &Directory,
-    picture: &Arc<Picture>,
-    ctx: &OpenContext<'_>,
-) -> Result<Vec<Arc<Picture>>, DecodeError> {
-    let offsets = match directory.find(tag::SUB_IFDS) {
-        Some(entry) if entry.kind.is_unsigned_integer() && entry.count <= MAX_SUB_DIRECTORIES => {
-            structure.integers(entry, MAX_SUB_DIRECTORIES).unwrap_or_default()
-        }
-        _ => Vec::new(),
-    };
-    let mut found = Vec::new();
-    for offset in offsets {
-        ctx.checkpoint()?;
-        // What cannot be read or shown is not a level; the picture itself does not depend on it.
-        if let Ok(sub) = structure.directory(offset)
-            && let Ok(sub) = read_picture(structure, &sub)
-        {
-            found.push(sub);
-        }
-    }
-    Ok(sort_levels(picture, found.iter()))
+/// The fault of the file itself, which the rest of it may be read without.
+fn is_of_file(error: &DecodeError) -> bool {
+    matches!(error.kind(), ErrorKind::Format | ErrorKind::Unsupported)
 }
 
 /// For a stack of pyramids in one chain: each view followed by its smaller sizes. `None` unless all views
 /// have the same number of sizes, since otherwise nobody can tell whose they are.
-fn stack_levels(chain: &Chain, is_view: &[bool]) -> Option<Vec<Vec<Arc<Picture>>>> {
+fn stack_levels(chain: &[Link], is_view: &[bool]) -> Option<Vec<Vec<Arc<Picture>>>> {
     let mut runs = vec![Vec::new(); chain.len()];
     let mut counts = HashSet::new();
     for (idx, _) in is_view.iter().enumerate().filter(|(_, view)| **view) {
@@ -372,6 +420,31 @@ mod tests {
                 .warnings
                 .iter()
                 .any(|w| w.contains("returns to offset"))
+        );
+    }
+
+    #[test]
+    fn many_directories_that_share_large_tags_do_not_fill_memory() {
+        let map = Values::Short((0..3 << 16).map(|i| i as u16).collect());
+        let image = Image::new(4, 4, 1, 16).photometric(3).tag(320, map);
+        let mut file = write(&[image], ByteOrder::Little, false);
+        let end = file.len();
+        // One directory with a palette of 384 KB, 1000 times: 200 KB would be kept of each.
+        let directory = u32::from_le_bytes(file[4..8].try_into().unwrap()) as usize;
+        let mut again = file[directory..end - 4].to_vec();
+        again.extend([0; 4]);
+        let mut pointer = end - 4;
+        for _ in 0..1000 {
+            let at = file.len() as u32;
+            file[pointer..pointer + 4].copy_from_slice(&at.to_le_bytes());
+            file.extend(&again);
+            pointer = file.len() - 4;
+        }
+        let reader = open(file).unwrap();
+        assert!(reader.info().pages.len() < 300);
+        assert_eq!(
+            reader.info().warnings,
+            ["too many directories; the rest is left out"]
         );
     }
 

@@ -7,7 +7,7 @@ use iiphost_plugin_api::{
     PageInfo, PixelBuffer, ReadContext, ReadRequest, TileId,
 };
 
-use crate::ifd::{Header, Structure};
+use crate::ifd::{Directory, Header, Structure};
 use crate::metadata;
 use crate::picture::{Input, Picture};
 use crate::pyramid::{Page, Pyramid};
@@ -23,11 +23,16 @@ const STRIP_TILE_PX: u32 = 256;
 /// A single level with more pixels than this is slow to show as a whole.
 const LARGE_LEVEL_PIXELS: u64 = 4 << 20;
 
+type Levels = Result<Vec<Arc<Picture>>, DecodeError>;
+
 /// One open TIFF. Nothing in it changes but the caches, so calls need no lock between them.
 pub(crate) struct TiffReader {
     source: Arc<dyn ByteSource>,
     header: Header,
-    pages: Vec<Page>,
+    /// The first directory, whose metadata are those of the image.
+    directory: Directory,
+    /// Levels of each page, or why it cannot be shown.
+    pages: Vec<Levels>,
     info: ImageInfo,
     tables: TableCache,
     strips: Arc<StripCache>,
@@ -64,11 +69,13 @@ impl TiffReader {
             text,
             warnings,
         };
+        let directory = first.directory.clone();
         drop(structure);
         Ok(Self {
             source,
             header,
-            pages,
+            directory,
+            pages: pages.into_iter().map(|page| page.levels).collect(),
             info,
             tables: TableCache::default(),
             strips,
@@ -88,7 +95,7 @@ impl TiffReader {
     /// The picture of a level.
     fn picture(&self, page: u32, level: u32) -> Result<&Picture, DecodeError> {
         let missing = || DecodeError::usage(format!("page {page} has no level {level}"));
-        match &self.pages.get(page as usize).ok_or_else(missing)?.levels {
+        match self.pages.get(page as usize).ok_or_else(missing)? {
             Ok(levels) => levels
                 .get(level as usize)
                 .map(|picture| &**picture)
@@ -150,7 +157,7 @@ impl ImageReader for TiffReader {
 
     fn metadata(&self, kind: MetadataKind, ctx: &ReadContext<'_>) -> Result<Option<Vec<u8>>, DecodeError> {
         let mut structure = Structure::with_header(&*self.source, self.header);
-        metadata::block(&mut structure, &self.pages[0].directory, kind, ctx)
+        metadata::block(&mut structure, &self.directory, kind, ctx)
     }
 
     fn estimate(&self, request: &ReadRequest) -> Cost {

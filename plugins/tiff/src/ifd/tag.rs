@@ -27,7 +27,6 @@ pub(crate) const RESOLUTION_UNIT: u16 = 296;
 pub(crate) const SOFTWARE: u16 = 305;
 pub(crate) const DATE_TIME: u16 = 306;
 pub(crate) const ARTIST: u16 = 315;
-pub(crate) const HOST_COMPUTER: u16 = 316;
 pub(crate) const PREDICTOR: u16 = 317;
 pub(crate) const COLOR_MAP: u16 = 320;
 pub(crate) const TILE_WIDTH: u16 = 322;
