@@ -55,21 +55,25 @@ fn packed(layout: &Layout, format: SampleFormat, row: &[u8], first: usize, count
     let bits = u32::from(layout.bits);
     let mask = (1_u64 << bits) - 1;
     let differences = predictor::is_left_for_unpacking(layout);
+    if !differences && matches!(bits, 1 | 2 | 4) {
+        return parts_of_bytes(bits as usize, row, first, out);
+    }
     let step = usize::from(layout.samples_together());
     let mut totals = vec![0_u32; if differences { step } else { 0 }];
     // Differences can only be summed from the start of the row.
     let begin = if differences { 0 } else { first };
     let mut bit = begin * bits as usize;
     let mut next = || {
-        let byte = bit / 8;
-        // A sample touches at most five bytes.
-        let mut window = 0_u64;
-        for idx in byte..byte + 5 {
-            window = window << 8 | u64::from(row.get(idx).copied().unwrap_or(0));
-        }
-        let value = (window >> (40 - (bit % 8) as u32 - bits)) & mask;
+        let (byte, skip) = (bit / 8, (bit % 8) as u32);
         bit += bits as usize;
-        value as u32
+        // A sample touches at most five bytes; near the end of a row there may be fewer.
+        let window = match row.get(byte..).and_then(<[u8]>::first_chunk::<8>) {
+            Some(bytes) => u64::from_be_bytes(*bytes),
+            None => (byte..byte + 8).fold(0, |window, idx| {
+                window << 8 | u64::from(row.get(idx).copied().unwrap_or(0))
+            }),
+        };
+        (window << skip >> (64 - bits)) as u32
     };
     let mut sample = |idx: usize| {
         let value = next();
@@ -97,6 +101,16 @@ fn packed(layout: &Layout, format: SampleFormat, row: &[u8], first: usize, count
             .chunks_exact_mut(4)
             .zip(samples)
             .for_each(|(out, idx)| out.copy_from_slice(&sample(idx).to_ne_bytes())),
+    }
+}
+
+/// Samples of 1, 2 or 4 bits, which no byte boundary cuts.
+fn parts_of_bytes(bits: usize, row: &[u8], first: usize, out: &mut [u8]) {
+    let mask = (1_u8 << bits) - 1;
+    let in_byte = 8 / bits;
+    for (idx, out) in (first..).zip(out) {
+        let shift = 8 - bits - idx % in_byte * bits;
+        *out = row[idx / in_byte] >> shift & mask;
     }
 }
 
