@@ -187,4 +187,13 @@ mod tests {
         let value = |i: usize| u16::from_ne_bytes([row[2 * i], row[2 * i + 1]]);
         assert_eq!([value(0), value(1), value(2)], [0xffff, 0, 0x8000]);
     }
+
+    #[test]
+    fn itu_lab_is_scaled_around_its_own_zero() {
+        let mut row = [200, 128, 96, 200, 0, 0, 200, 255, 255];
+        ColorStep::ItuLab.apply(&mut row, SampleFormat::U8, 8, 3);
+        let signed = row.map(|value| value as i8);
+        assert_eq!(signed[..6], [-56, 0, 0, -56, -85, -75]);
+        assert_eq!(signed[7..], [85, 125]);
+    }
 }

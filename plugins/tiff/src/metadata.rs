@@ -122,6 +122,8 @@ pub(crate) fn ranges(structure: &mut Structure<'_>, directory: &Directory, shape
         directory
             .find(tag)
             .and_then(|entry| structure.numbers(entry, 4096).ok())
+            // A range that is not finite says nothing.
+            .filter(|values| values.iter().all(|value| value.is_finite()))
             .unwrap_or_default()
     };
     let (smallest, largest) = (values(tag::S_MIN_SAMPLE_VALUE), values(tag::S_MAX_SAMPLE_VALUE));
@@ -162,7 +164,8 @@ pub(crate) fn block(
     let Some(entry) = directory.find(tag) else {
         return Ok(None);
     };
-    let mut bytes = structure.raw_values(entry, ctx.limits.max_bytes)?;
+    ctx.limits.check_bytes(entry.byte_len().unwrap_or(u64::MAX))?;
+    let mut bytes = structure.raw_values(entry, u64::MAX)?;
     // Some writers store IPTC as LONG and turn each four bytes round. A record starts with 1C.
     if kind == MetadataKind::Iptc
         && entry.kind.bytes() == 4

@@ -19,6 +19,12 @@ const MAX_KEPT_BYTES: usize = 32 << 20;
 /// Sub-directories of one directory. Pyramids have a dozen.
 const MAX_SUB_DIRECTORIES: u64 = 64;
 
+/// Levels of one picture. Halving any picture down to one pixel takes 32.
+const MAX_LEVELS: usize = 48;
+
+/// Warnings told; a broken file may have thousands.
+const MAX_WARNINGS: usize = 16;
+
 /// A level in strips that is smaller than this reads fast enough to stand in a tiled pyramid.
 const SMALL_LEVEL_PIXELS: u64 = 1 << 20;
 
@@ -112,10 +118,9 @@ impl Pyramid {
                 listed: idx == 0 || is_stack && is_view[idx],
             });
         }
-        Ok(Self {
-            pages,
-            warnings: directories.warnings,
-        })
+        let mut warnings = directories.warnings;
+        warnings.truncate(MAX_WARNINGS);
+        Ok(Self { pages, warnings })
     }
 }
 
@@ -257,9 +262,14 @@ fn sort_levels<'p>(
     levels.extend(candidates.filter(|candidate| is_level(first, candidate)).cloned());
     // Stable: of equal sizes the first one in the file stays.
     levels.sort_by_key(|picture| std::cmp::Reverse(area(picture)));
-    levels.dedup_by(|later, earlier| same_size(later, earlier));
     let full = Arc::clone(&levels[0]);
-    levels.retain(|level| same_size(level, &full) || is_proportional(&full, level));
+    levels.dedup_by(|smaller, larger| {
+        same_size(smaller, larger)
+            || !is_proportional(&full, smaller)
+            || smaller.layout.width > larger.layout.width
+            || smaller.layout.height > larger.layout.height
+    });
+    levels.truncate(MAX_LEVELS);
     levels
 }
 
@@ -352,6 +362,15 @@ mod tests {
             listed(&images),
             [vec![(101, 77), (51, 39), (50, 38), (25, 19), (13, 10)]]
         );
+    }
+
+    #[test]
+    fn sizes_never_grow_in_either_direction() {
+        // 50x40 and 51x38 both fit 101x77, but not both at once.
+        let images = [rgb(101, 77), rgb(50, 40), rgb(51, 38), rgb(13, 10)];
+        assert_eq!(listed(&images), [vec![(101, 77), (50, 40), (13, 10)]]);
+        let many: Vec<Image> = (0..60).map(|i| Image::new(600 - 2 * i, 300 - i, 1, 1)).collect();
+        assert_eq!(listed(&many)[0].len(), 48);
     }
 
     #[test]

@@ -176,3 +176,84 @@ impl Read for Pieces<'_> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::ifd::ByteOrder;
+    use crate::test_file::{Image, jpeg, open, read_level, write};
+    use iiphost_plugin_api::{ColorModel, ErrorKind};
+
+    fn smooth(bands: u32) -> Vec<u8> {
+        (0..32 * 32 * bands)
+            .map(|i| (i / bands % 32 * 4 + i / bands / 32 * 2 + i % bands * 20) as u8)
+            .collect()
+    }
+
+    fn decoded(image: Image) -> Result<Vec<u8>, iiphost_plugin_api::DecodeError> {
+        let reader = open(write(&[image], ByteOrder::Little, false))?;
+        read_level(&*reader, 0, 0)
+    }
+
+    fn image(bands: u32, block: Vec<u8>) -> Image {
+        let mut image = Image::new(32, 32, bands, 8).tiled(32, 32).compressed(7);
+        image.blocks = Some(vec![block]);
+        image
+    }
+
+    #[test]
+    fn inks_are_delivered_as_they_are_stored() {
+        let pixels = smooth(4);
+        let image = image(4, jpeg(&pixels, 32, 32, 4, false, (1, 1))).photometric(5);
+        let reader = open(write(&[image], ByteOrder::Little, false)).unwrap();
+        assert_eq!(reader.info().pages[0].color_model, ColorModel::Cmyk);
+        let found = read_level(&*reader, 0, 0).unwrap();
+        assert!(found.iter().zip(&pixels).all(|(a, b)| a.abs_diff(*b) < 12));
+    }
+
+    #[test]
+    fn progressive_blocks_are_read_but_not_with_scans_without_end() {
+        let pixels = smooth(1);
+        let mut compress = mozjpeg::Compress::new(mozjpeg::ColorSpace::JCS_GRAYSCALE);
+        compress.set_size(32, 32);
+        compress.set_quality(95.0);
+        compress.set_progressive_mode();
+        let mut started = compress.start_compress(Vec::new()).unwrap();
+        started.write_scanlines(&pixels).unwrap();
+        let block = started.finish().unwrap();
+        let found = decoded(image(1, block.clone())).unwrap();
+        assert!(found.iter().zip(&pixels).all(|(a, b)| a.abs_diff(*b) < 12));
+        let scan = block.windows(2).rposition(|w| w == [0xff, 0xda]).unwrap();
+        let last = &block[scan..block.len() - 2];
+        let many = [&block[..scan], &last.repeat(100), &[0xff, 0xd9]].concat();
+        assert_eq!(
+            decoded(image(1, many)).unwrap_err().kind(),
+            ErrorKind::LimitExceeded
+        );
+    }
+
+    #[test]
+    fn a_frame_of_another_size_or_number_of_bands_is_named() {
+        let small = jpeg(&[9; 24 * 32], 32, 24, 1, false, (1, 1));
+        let error = decoded(image(1, small)).unwrap_err();
+        assert!(
+            error.message().ends_with("JPEG of 32x24 pixels, expected 32x32"),
+            "{error}"
+        );
+        let grey = jpeg(&smooth(1), 32, 32, 1, false, (1, 1));
+        let error = decoded(image(3, grey)).unwrap_err();
+        assert!(
+            error.message().ends_with("JPEG with 1 components, expected 3"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_block_cut_anywhere_is_an_error_not_a_grey_picture() {
+        let whole = jpeg(&smooth(3), 32, 32, 3, true, (2, 2));
+        assert!(decoded(image(3, whole.clone()).photometric(6)).is_ok());
+        for len in 1..whole.len() - 2 {
+            let cut = image(3, whole[..len].to_vec()).photometric(6);
+            assert_eq!(decoded(cut).unwrap_err().kind(), ErrorKind::Format, "{len} bytes");
+        }
+    }
+}
