@@ -74,7 +74,11 @@ pub fn record(kind: u8, id: u16, content: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn begin(id: u16, role: u16, keep: bool) -> Vec<u8> {
     let [high, low] = role.to_be_bytes();
-    record(kind::BEGIN_REQUEST, id, &[high, low, u8::from(keep), 0, 0, 0, 0, 0])
+    record(
+        kind::BEGIN_REQUEST,
+        id,
+        &[high, low, u8::from(keep), 0, 0, 0, 0, 0],
+    )
 }
 
 /// Name-value pairs (section 3.4).
@@ -98,7 +102,10 @@ pub fn pairs<N: AsRef<[u8]>, V: AsRef<[u8]>>(list: &[(N, V)]) -> Vec<u8> {
 /// A stream in records of at most `size` bytes, with the empty record that ends it.
 #[must_use]
 pub fn stream(kind: u8, id: u16, content: &[u8], size: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = content.chunks(size).flat_map(|part| record(kind, id, part)).collect();
+    let mut bytes: Vec<u8> = content
+        .chunks(size)
+        .flat_map(|part| record(kind, id, part))
+        .collect();
     bytes.extend(record(kind, id, b""));
     bytes
 }
