@@ -70,15 +70,6 @@ fn clients_that_close_early_harm_nobody() {
 }
 
 #[test]
-fn a_client_that_only_stops_sending_gets_its_reply() {
-    let (_images, server) = server();
-    let mut client = server.fastcgi_client();
-    client.send(&get(1, OBJECT, false));
-    client.end_sending();
-    assert_eq!(client.finish(1).reply.unwrap().text(), TEXT);
-}
-
-#[test]
 fn twenty_thousand_parameters_are_one_more_request() {
     let (_images, mut server) = server();
     for size in [0xfff8, 1000, 17] {

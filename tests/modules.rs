@@ -60,7 +60,7 @@ fn what_is_no_module_is_refused_in_one_sentence() {
     for (path, part) in [
         ("/bin/true".to_owned(), ""),
         ("/nothing/here.so".to_owned(), ""),
-        (example("module_no_header"), "iiphost_module_header"),
+        (example("module_no_header"), "no iiphost header"),
         (example("module_bad_magic"), ""),
         (example("module_other_abi"), "1"),
         (example("module_newer_abi"), "1."),

@@ -1,5 +1,6 @@
 //! `iiphost pyramid`: what goes in comes out of the server again, and other programs can read it.
 
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use support::Server;
@@ -86,29 +87,39 @@ fn a_pyramid_of_a_pyramid_is_the_same_picture() {
 #[test]
 fn other_programs_read_it() {
     let images = Images::new();
-    images.write("in.png", &Picture::photograph(700, 450, 3, 8).to_png());
+    let picture = Picture::photograph(700, 450, 3, 8);
+    images.write("in.png", &picture.to_png());
     for compression in ["deflate", "jpeg"] {
-        let name = format!("{compression}.tif");
+        let (name, copy) = (format!("{compression}.tif"), format!("{compression}-copy.tif"));
         let output = pyramid(&images, "in.png", &name, &["--compression", compression]);
         assert!(output.status.success(), "{output:?}");
-        let info = Command::new("tiffinfo")
-            .arg("-D")
-            .arg(images.path(&name))
-            .output()
-            .expect("tiffinfo is missing: make setup");
-        let (text, complaints) = (
-            String::from_utf8_lossy(&info.stdout),
-            String::from_utf8_lossy(&info.stderr),
-        );
-        assert!(info.status.success() && complaints.is_empty(), "{complaints}");
+        let info = without_complaints("tiffinfo", &[images.path(&name)]);
         for part in [
             "Image Width: 700 Image Length: 450",
             "Image Width: 350 Image Length: 225",
             "Tile Width: 256",
         ] {
-            assert!(text.contains(part), "{part} in {text}");
+            assert!(info.contains(part), "{part} in {info}");
         }
+        // libtiff decodes it and writes pixels without tiles, levels and loss.
+        let _ = without_complaints("tiff2rgba", &[images.path(&name), images.path(&copy)]);
     }
+    let server = Server::start(images.folder());
+    assert_same("by libtiff", &shown(&server, "deflate-copy.tif", "max").rgb(), &picture);
+    let decoded = shown(&server, "jpeg-copy.tif", "max").rgb();
+    assert_close("by libtiff", &decoded, &picture, 33.0);
+    assert_close("as by libtiff", &shown(&server, "jpeg.tif", "max"), &decoded, 40.0);
+}
+
+/// Runs a program of libtiff; anything it complains about is a failure.
+fn without_complaints(program: &str, files: &[PathBuf]) -> String {
+    let output = Command::new(program)
+        .args(files)
+        .output()
+        .unwrap_or_else(|e| panic!("{program}: {e}; make setup installs libtiff-tools"));
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && complaints.is_empty(), "{program}: {complaints}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]

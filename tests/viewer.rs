@@ -83,7 +83,7 @@ fn the_viewer_shows_the_picture_whole_and_pixel_by_pixel() {
     let [x, y, width, height] = place;
 
     // The whole picture, as large as it fits, in the middle.
-    browser.evaluate("viewer.viewport.goHome(true)");
+    browser.evaluate("void viewer.viewport.goHome(true)");
     browser.wait_until(SETTLED);
     let scale = (f64::from(width) / 2000.0).min(f64::from(height) / 1400.0);
     let (w, h) = ((2000.0 * scale).round() as u32, (1400.0 * scale).round() as u32);

@@ -1,7 +1,7 @@
 //! A FastCGI client (FastCGI specification 1.0): well-behaved requests, and bytes as odd as wanted.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -203,15 +203,6 @@ impl FastCgi {
             Stream::Tcp(stream) => stream.write_all(bytes),
             Stream::Unix(stream) => stream.write_all(bytes),
         }
-    }
-
-    /// Says that nothing more will be sent.
-    pub fn end_sending(&mut self) {
-        let ended = match &self.0 {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
-        };
-        ended.expect("an open connection");
     }
 
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
