@@ -105,10 +105,19 @@ fn other_programs_read_it() {
         let _ = without_complaints("tiff2rgba", &[images.path(&name), images.path(&copy)]);
     }
     let server = Server::start(images.folder());
-    assert_same("by libtiff", &shown(&server, "deflate-copy.tif", "max").rgb(), &picture);
+    assert_same(
+        "by libtiff",
+        &shown(&server, "deflate-copy.tif", "max").rgb(),
+        &picture,
+    );
     let decoded = shown(&server, "jpeg-copy.tif", "max").rgb();
     assert_close("by libtiff", &decoded, &picture, 33.0);
-    assert_close("as by libtiff", &shown(&server, "jpeg.tif", "max"), &decoded, 40.0);
+    assert_close(
+        "as by libtiff",
+        &shown(&server, "jpeg.tif", "max"),
+        &decoded,
+        40.0,
+    );
 }
 
 /// Runs a program of libtiff; anything it complains about is a failure.
@@ -118,7 +127,10 @@ fn without_complaints(program: &str, files: &[PathBuf]) -> String {
         .output()
         .unwrap_or_else(|e| panic!("{program}: {e}; make setup installs libtiff-tools"));
     let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && complaints.is_empty(), "{program}: {complaints}");
+    assert!(
+        output.status.success() && complaints.is_empty(),
+        "{program}: {complaints}"
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
