@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
-use support::fastcgi::{FastCgi, RESPONDER, begin, get, get_params, kind, pairs, record, request, status, stream};
+use support::fastcgi::{
+    FastCgi, RESPONDER, begin, get, get_params, kind, pairs, record, request, status, stream,
+};
 use support::fixture::Images;
 use support::server::{self, Settings};
 use support::{Server, built, wait};
@@ -22,17 +24,27 @@ fn server() -> (Images, Server) {
 #[test]
 fn all_transports_give_the_same_reply() {
     let (_images, server) = server();
-    for query in [TILE, "FIF=photo.tif&OBJ=Max-size", "FIF=photo.tif&WID=200&CVT=JPEG", "FIF=no.tif&JTL=0,0"] {
+    for query in [
+        TILE,
+        "FIF=photo.tif&OBJ=Max-size",
+        "FIF=photo.tif&WID=200&CVT=JPEG",
+        "FIF=no.tif&JTL=0,0",
+    ] {
         let mut http = server.client().iip(query);
-        http.headers.retain(|(name, _)| {
-            !["date", "connection"].contains(&name.to_ascii_lowercase().as_str())
-        });
+        http.headers
+            .retain(|(name, _)| !["date", "connection"].contains(&name.to_ascii_lowercase().as_str()));
         let names = |headers: &[(String, String)]| -> Vec<(String, String)> {
-            let mut list: Vec<_> = headers.iter().map(|(n, v)| (n.to_ascii_lowercase(), v.clone())).collect();
+            let mut list: Vec<_> = headers
+                .iter()
+                .map(|(n, v)| (n.to_ascii_lowercase(), v.clone()))
+                .collect();
             list.sort();
             list
         };
-        for reply in [server.fastcgi_client().iip(query), FastCgi::unix(&server.socket()).iip(query)] {
+        for reply in [
+            server.fastcgi_client().iip(query),
+            FastCgi::unix(&server.socket()).iip(query),
+        ] {
             assert_eq!(reply.status, http.status);
             assert_eq!(reply.body, http.body);
             assert_eq!(names(&reply.headers), names(&http.headers));
@@ -43,9 +55,15 @@ fn all_transports_give_the_same_reply() {
 #[test]
 fn iiif_is_served_over_fastcgi_by_its_path() {
     let (_images, server) = server();
-    let reply = server.fastcgi_client().get("/iiif/3/photo.tif/info.json").expect(200);
+    let reply = server
+        .fastcgi_client()
+        .get("/iiif/3/photo.tif/info.json")
+        .expect(200);
     assert_eq!(reply.json()["id"], "http://images.test/iiif/3/photo.tif");
-    let picture = server.fastcgi_client().get("/iiif/3/photo.tif/full/100,/0/default.jpg").picture();
+    let picture = server
+        .fastcgi_client()
+        .get("/iiif/3/photo.tif/full/100,/0/default.jpg")
+        .picture();
     assert_eq!(picture.size(), (100, 70));
 }
 
@@ -115,7 +133,10 @@ fn without_an_address_or_a_socket_the_host_says_what_is_missing() {
     let output = server::run::<&str>([], &[]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("file descriptor 0 is not a listening socket"), "{text}");
+    assert!(
+        text.contains("file descriptor 0 is not a listening socket"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -126,7 +147,10 @@ fn a_connection_kept_open_serves_request_after_request() {
         connection.send(&get(id, OBJECT, true));
         let ended = connection.finish(id);
         assert_eq!(ended.reply.unwrap().text(), OBJECT_TEXT);
-        assert_eq!((ended.app_status, ended.protocol_status), (0, status::REQUEST_COMPLETE));
+        assert_eq!(
+            (ended.app_status, ended.protocol_status),
+            (0, status::REQUEST_COMPLETE)
+        );
     }
     connection.send(&get(2, OBJECT, false));
     assert!(connection.finish(2).reply.is_some());
@@ -137,13 +161,21 @@ fn a_connection_kept_open_serves_request_after_request() {
 fn values_are_told() {
     let (_images, server) = server();
     let mut connection = server.fastcgi_client();
-    let asked = pairs(&[("FCGI_MAX_CONNS", ""), ("FCGI_MAX_REQS", ""), ("FCGI_MPXS_CONNS", ""), ("OTHER", "")]);
+    let asked = pairs(&[
+        ("FCGI_MAX_CONNS", ""),
+        ("FCGI_MAX_REQS", ""),
+        ("FCGI_MPXS_CONNS", ""),
+        ("OTHER", ""),
+    ]);
     connection.send(&record(kind::GET_VALUES, 0, &asked));
     let answer = connection.receive().unwrap();
     assert_eq!((answer.kind, answer.id), (kind::GET_VALUES_RESULT, 0));
     let text = String::from_utf8_lossy(&answer.content).into_owned();
     assert!(text.contains("FCGI_MPXS_CONNS0"), "{text:?}");
-    assert!(text.contains("FCGI_MAX_CONNS4096") && text.contains("FCGI_MAX_REQS4096"), "{text:?}");
+    assert!(
+        text.contains("FCGI_MAX_CONNS4096") && text.contains("FCGI_MAX_REQS4096"),
+        "{text:?}"
+    );
     assert!(!text.contains("OTHER"));
     // The connection is still good for a request.
     connection.send(&get(1, OBJECT, false));
@@ -156,7 +188,10 @@ fn unknown_management_records_are_named() {
     let mut connection = server.fastcgi_client();
     connection.send(&record(200, 0, b"anything"));
     let answer = connection.receive().unwrap();
-    assert_eq!((answer.kind, answer.id, answer.content[0]), (kind::UNKNOWN_TYPE, 0, 200));
+    assert_eq!(
+        (answer.kind, answer.id, answer.content[0]),
+        (kind::UNKNOWN_TYPE, 0, 200)
+    );
     connection.send(&get(1, OBJECT, false));
     assert_eq!(connection.finish(1).reply.unwrap().text(), OBJECT_TEXT);
 }
@@ -189,9 +224,17 @@ fn a_second_request_on_a_busy_connection_is_refused_and_the_first_goes_on() {
 #[test]
 fn an_aborted_request_ends_without_a_reply() {
     let (_images, server) = server();
+    let posted = [
+        ("REQUEST_METHOD", "POST"),
+        ("REQUEST_URI", "/fcgi-bin/iipsrv.fcgi"),
+        ("CONTENT_LENGTH", "9"),
+    ];
+    let params = stream(kind::PARAMS, 1, &pairs(&posted), 1000);
+    let half = record(kind::STDIN, 1, b"FIF=");
     for sent in [
         begin(1, RESPONDER, true),
-        [begin(1, RESPONDER, true), stream(kind::PARAMS, 1, &pairs(&get_params(OBJECT)), 1000)].concat(),
+        [begin(1, RESPONDER, true), params.clone()].concat(),
+        [begin(1, RESPONDER, true), params, half].concat(),
     ] {
         let mut connection = server.fastcgi_client();
         connection.send(&sent);
@@ -211,7 +254,11 @@ fn records_may_be_split_anywhere() {
     for size in [1, 2, 7, 8, 100] {
         let mut connection = server.fastcgi_client();
         connection.send(&request(1, &params, b"", false, size));
-        assert_eq!(connection.finish(1).reply.unwrap(), expected, "records of {size} bytes");
+        assert_eq!(
+            connection.finish(1).reply.unwrap(),
+            expected,
+            "records of {size} bytes"
+        );
     }
     // One byte a segment.
     let mut connection = server.fastcgi_client();

@@ -53,7 +53,10 @@ fn layouts_and_compressions_show_the_same_picture() {
     let grey = Picture::photograph(600, 410, 1, 2);
     let deflate = Compression::Deflate { predictor: false };
     let mut names = Vec::new();
-    for (number, compression) in [Compression::None, deflate, Compression::Jpeg(95)].into_iter().enumerate() {
+    for (number, compression) in [Compression::None, deflate, Compression::Jpeg(95)]
+        .into_iter()
+        .enumerate()
+    {
         for big in [false, true] {
             for big_endian in [false, true] {
                 let layout = Layout {
@@ -95,14 +98,23 @@ fn an_export_has_the_size_and_region_asked_for() {
     let part = client.iip("FIF=photo.tif&RGN=0.25,0.5,0.5,0.25&QLT=95&CVT=JPEG");
     assert_close("part", &part.picture(), &photo.crop(250, 350, 500, 175), 38.0);
     let small = client.iip("FIF=photo.tif&HEI=70&RGN=0,0,1,0.5&CVT=JPEG");
-    assert_close("small", &small.picture(), &photo.crop(0, 0, 1000, 350).resize(200, 70), JPEG_DB);
+    assert_close(
+        "small",
+        &small.picture(),
+        &photo.crop(0, 0, 1000, 350).resize(200, 70),
+        JPEG_DB,
+    );
 }
 
 #[test]
 fn quality_decides_size_and_likeness() {
     let (images, photo) = Images::with_photo();
     let server = Server::start(images.folder());
-    let ask = |quality| server.client().iip(&format!("FIF=photo.tif&WID=500&QLT={quality}&CVT=JPEG"));
+    let ask = |quality| {
+        server
+            .client()
+            .iip(&format!("FIF=photo.tif&WID=500&QLT={quality}&CVT=JPEG"))
+    };
     let (low, high) = (ask(20), ask(95));
     assert!(low.body.len() * 2 < high.body.len());
     let expected = photo.half();
@@ -119,7 +131,7 @@ fn errors_are_one_line_with_their_code() {
         ("FIF=photo.tif", 400, "Error/17:2 1 FIF=photo.tif\r\n"),
         ("FOO=1", 400, "Error/7:2 2 FOO\r\n"),
         ("FIF=photo.tif&OBJ=nothing", 400, "Error/11:3 2 nothing\r\n"),
-        ("OBJ=Max-size", 400, "Error/12:1 3 Max-size\r\n"),
+        ("OBJ=Max-size", 400, "Error/12:1 3 max-size\r\n"),
     ] {
         let reply = client.iip(query);
         assert_eq!((reply.status, reply.text()), (status, text), "{query}");
@@ -134,7 +146,11 @@ fn errors_are_one_line_with_their_code() {
         ("FIF=photo.tif&WID=-1&CVT=JPEG", 400),
     ] {
         let reply = client.iip(query).expect(status);
-        assert_eq!(reply.field("Content-Type"), "text/plain; charset=utf-8", "{query}");
+        assert_eq!(
+            reply.field("Content-Type"),
+            "text/plain; charset=utf-8",
+            "{query}"
+        );
         assert!(!reply.text().contains('/'), "a path in {:?}", reply.text());
     }
 }
@@ -143,9 +159,10 @@ fn errors_are_one_line_with_their_code() {
 fn a_query_can_come_in_a_body() {
     let (images, photo) = Images::with_photo();
     let server = Server::start(images.folder());
-    let reply = server
-        .client()
-        .post("/fcgi-bin/iipsrv.fcgi", b"FIF=photo.tif&WID=100&QLT=95&CVT=JPEG\r\n");
+    let reply = server.client().post(
+        "/fcgi-bin/iipsrv.fcgi",
+        b"FIF=photo.tif&WID=100&QLT=95&CVT=JPEG\r\n",
+    );
     assert_close("posted", &reply.picture(), &photo.resize(100, 70), JPEG_DB);
     assert!(reply.field("Content-Disposition").starts_with("attachment;"));
 }

@@ -1,6 +1,20 @@
 //! Black-box tests of the built host: what a client sees over the wire, what an operator sees on the
 //! command line, and what happens when files, clients and modules misbehave.
 
+mod broken_files;
+mod changing_files;
+mod command_line;
+mod deepzoom;
 mod fastcgi;
+mod fastcgi_abuse;
 mod http;
+mod iiif;
 mod iip;
+mod load;
+mod modules;
+mod nginx;
+mod paths;
+mod pyramid;
+mod signals;
+mod viewer;
+mod zoomify;

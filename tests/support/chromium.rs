@@ -41,7 +41,11 @@ impl Chromium {
         let profile = tempfile::tempdir().expect("a temporary folder");
         // The browser reads commands from descriptor 3 and writes to 4; the shell puts them there.
         let mut child = Command::new("/bin/sh")
-            .args(["-c", r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>/dev/null"#, "sh"])
+            .args([
+                "-c",
+                r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>/dev/null"#,
+                "sh",
+            ])
             .arg(program("chromium"))
             .args([
                 "--headless",
@@ -93,9 +97,14 @@ impl Chromium {
         browser.ask("Page.enable", json!({}));
         browser.ask("Network.enable", json!({}));
         browser.ask("Runtime.enable", json!({}));
-        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        browser.ask("Emulation.setDeviceMetricsOverride", size);
+        browser.resize(width, height);
         browser
+    }
+
+    /// Gives the page another size in pixels.
+    pub fn resize(&mut self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.ask("Emulation.setDeviceMetricsOverride", size);
     }
 
     /// Sends a command and waits for its result.
@@ -145,7 +154,10 @@ impl Chromium {
         });
         if reached.is_none() {
             let text = self.evaluate("document.body.innerText");
-            panic!("never true: {condition}; the page says {text}; {:#?}", self.complaints());
+            panic!(
+                "never true: {condition}; the page says {text}; {:#?}",
+                self.complaints()
+            );
         }
     }
 
@@ -158,7 +170,11 @@ impl Chromium {
         let result = self.ask("Runtime.evaluate", params);
         let thrown = &result["exceptionDetails"];
         // While a page is being replaced there is nothing to ask.
-        if thrown.is_null() { result["result"]["value"].clone() } else { Value::Null }
+        if thrown.is_null() {
+            result["result"]["value"].clone()
+        } else {
+            Value::Null
+        }
     }
 
     /// What the page shows.
@@ -172,7 +188,10 @@ impl Chromium {
     /// Addresses of everything the page asked for so far.
     #[must_use]
     pub fn requested(&self) -> Vec<String> {
-        let asked = self.events.iter().filter(|e| e["method"] == "Network.requestWillBeSent");
+        let asked = self
+            .events
+            .iter()
+            .filter(|e| e["method"] == "Network.requestWillBeSent");
         asked
             .filter_map(|e| e["params"]["request"]["url"].as_str().map(str::to_owned))
             .collect()
@@ -211,7 +230,9 @@ fn decode_base64(text: &str) -> Vec<u8> {
     };
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     for four in text.trim_end_matches('=').as_bytes().chunks(4) {
-        let bits = four.iter().fold(0u32, |bits, &digit| bits << 6 | u32::from(value(digit)));
+        let bits = four
+            .iter()
+            .fold(0u32, |bits, &digit| bits << 6 | u32::from(value(digit)));
         let bits = bits << (6 * (4 - four.len()));
         bytes.extend_from_slice(&bits.to_be_bytes()[1..four.len()]);
     }

@@ -109,7 +109,10 @@ impl Connection {
     pub fn receive(&mut self, method: &str) -> Reply {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            let read = self.stream.read_until(b'\n', &mut head).expect("a header in time");
+            let read = self
+                .stream
+                .read_until(b'\n', &mut head)
+                .expect("a header in time");
             assert!(read > 0, "the connection ended inside a header: {head:?}");
         }
         let mut reply = Reply::parse(&head, Vec::new());

@@ -1,7 +1,7 @@
 //! A FastCGI client (FastCGI specification 1.0): well-behaved requests, and bytes as odd as wanted.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -74,7 +74,11 @@ pub fn record(kind: u8, id: u16, content: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn begin(id: u16, role: u16, keep: bool) -> Vec<u8> {
     let [high, low] = role.to_be_bytes();
-    record(kind::BEGIN_REQUEST, id, &[high, low, u8::from(keep), 0, 0, 0, 0, 0])
+    record(
+        kind::BEGIN_REQUEST,
+        id,
+        &[high, low, u8::from(keep), 0, 0, 0, 0, 0],
+    )
 }
 
 /// Name-value pairs (section 3.4).
@@ -98,7 +102,10 @@ pub fn pairs<N: AsRef<[u8]>, V: AsRef<[u8]>>(list: &[(N, V)]) -> Vec<u8> {
 /// A stream in records of at most `size` bytes, with the empty record that ends it.
 #[must_use]
 pub fn stream(kind: u8, id: u16, content: &[u8], size: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = content.chunks(size).flat_map(|part| record(kind, id, part)).collect();
+    let mut bytes: Vec<u8> = content
+        .chunks(size)
+        .flat_map(|part| record(kind, id, part))
+        .collect();
     bytes.extend(record(kind, id, b""));
     bytes
 }
@@ -196,15 +203,6 @@ impl FastCgi {
             Stream::Tcp(stream) => stream.write_all(bytes),
             Stream::Unix(stream) => stream.write_all(bytes),
         }
-    }
-
-    /// Says that nothing more will be sent.
-    pub fn end_sending(&mut self) {
-        let ended = match &self.0 {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
-        };
-        ended.expect("an open connection");
     }
 
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {

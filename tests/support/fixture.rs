@@ -122,6 +122,33 @@ impl TiffFile {
         file
     }
 
+    /// One level of a great many tiles that all share the data of one: a small file that is much work.
+    #[must_use]
+    pub fn repeated(tile: &Picture, columns: u32, rows: u32) -> Self {
+        let layout = Layout {
+            tile: tile.width,
+            levels: 1,
+            compression: Compression::Deflate { predictor: false },
+            ..Layout::default()
+        };
+        let mut file = Self::pyramid(tile, layout);
+        let (offset, count) = (
+            file.word(file.place(0, tag::TILE_OFFSETS)),
+            file.word(file.place(0, tag::TILE_BYTE_COUNTS)),
+        );
+        let whole = Picture {
+            width: tile.width * columns,
+            height: tile.height * rows,
+            bands: tile.bands,
+            samples: Vec::new(),
+        };
+        let tiles = (columns * rows) as usize;
+        let at = file.push_directory(0, &whole, vec![offset; tiles], vec![count; tiles]);
+        let link = file.first_link();
+        file.put_word(link, at as u64);
+        file
+    }
+
     /// Where the value of a tag is, or the offset of its values if it has many.
     ///
     /// # Panics
@@ -339,7 +366,11 @@ fn compress(tile: &Picture, compression: Compression) -> Vec<u8> {
         Compression::Jpeg(quality) => tile.to_jpeg(quality),
         Compression::Deflate { predictor } => {
             let differences = Picture::new(tile.width, tile.height, tile.bands, |x, y, band| {
-                let before = if predictor && x > 0 { tile.at(x - 1, y, band) } else { 0 };
+                let before = if predictor && x > 0 {
+                    tile.at(x - 1, y, band)
+                } else {
+                    0
+                };
                 tile.at(x, y, band).wrapping_sub(before)
             });
             deflate(&differences.samples)
@@ -352,7 +383,9 @@ fn compress(tile: &Picture, compression: Compression) -> Vec<u8> {
 pub fn deflate(bytes: &[u8]) -> Vec<u8> {
     let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::fastest());
     let mut out = vec![0; compressor.zlib_compress_bound(bytes.len())];
-    let length = compressor.zlib_compress(bytes, &mut out).expect("a bound that holds");
+    let length = compressor
+        .zlib_compress(bytes, &mut out)
+        .expect("a bound that holds");
     out.truncate(length);
     out
 }

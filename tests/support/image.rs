@@ -14,7 +14,11 @@ pub fn assert_same(name: &str, actual: &Picture, expected: &Picture) {
         return;
     }
     let kept = keep(name, actual, expected);
-    let first = actual.samples.iter().zip(&expected.samples).position(|(a, e)| a != e);
+    let first = actual
+        .samples
+        .iter()
+        .zip(&expected.samples)
+        .position(|(a, e)| a != e);
     panic!(
         "{name}: {}x{}x{} differs from {}x{}x{}, first at sample {first:?}; {kept}",
         actual.width, actual.height, actual.bands, expected.width, expected.height, expected.bands
@@ -27,7 +31,11 @@ pub fn assert_same(name: &str, actual: &Picture, expected: &Picture) {
 /// When they do not; both, and where they differ, are written as PNG, and the message names the files.
 pub fn assert_close(name: &str, actual: &Picture, expected: &Picture, min_db: f64) {
     let same_shape = actual.size() == expected.size() && actual.bands == expected.bands;
-    let db = if same_shape { psnr(actual, expected) } else { f64::NEG_INFINITY };
+    let db = if same_shape {
+        psnr(actual, expected)
+    } else {
+        f64::NEG_INFINITY
+    };
     if db >= min_db {
         return;
     }
@@ -69,7 +77,10 @@ fn keep(name: &str, actual: &Picture, expected: &Picture) -> String {
         let difference = Picture::new(actual.width, actual.height, 3, |x, y, band| {
             let band = band.min(actual.bands - 1);
             // Eight times as strong as it is.
-            actual.at(x, y, band).abs_diff(expected.at(x, y, band)).saturating_mul(8)
+            actual
+                .at(x, y, band)
+                .abs_diff(expected.at(x, y, band))
+                .saturating_mul(8)
         });
         write("diff", &difference);
     }

@@ -50,12 +50,21 @@ impl Nginx {
             ("listen [::]:80;", String::new()),
             ("server 127.0.0.1:9000;", format!("server {fastcgi};")),
         ] {
-            assert_eq!(site.matches(there).count(), 1, "{there} in {}", deployed.display());
+            assert_eq!(
+                site.matches(there).count(),
+                1,
+                "{there} in {}",
+                deployed.display()
+            );
             site = site.replace(there, &here);
         }
         let root = folder.path().display();
         // A worker of another user could not connect to the test's socket.
-        let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+        let user = if rustix::process::geteuid().is_root() {
+            "user root;"
+        } else {
+            ""
+        };
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("    {name}_temp_path {root}/{name};\n"))
             .concat();

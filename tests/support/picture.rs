@@ -54,7 +54,9 @@ impl Picture {
     /// One color.
     #[must_use]
     pub fn plain(width: u32, height: u32, color: &[u8]) -> Self {
-        Self::new(width, height, color.len() as u32, |_, _, band| color[band as usize])
+        Self::new(width, height, color.len() as u32, |_, _, band| {
+            color[band as usize]
+        })
     }
 
     /// Width and height.
@@ -73,7 +75,9 @@ impl Picture {
     #[must_use]
     pub fn crop(&self, x: u32, y: u32, width: u32, height: u32) -> Self {
         assert!(x + width <= self.width && y + height <= self.height);
-        Self::new(width, height, self.bands, |i, j, band| self.at(x + i, y + j, band))
+        Self::new(width, height, self.bands, |i, j, band| {
+            self.at(x + i, y + j, band)
+        })
     }
 
     /// Half the size, an odd last row or column dropped: the mean of four pixels each.
@@ -233,7 +237,12 @@ fn shares(from: u32, to: u32) -> Vec<Vec<(u32, f64)>> {
             let (begin, end) = (f64::from(place) * scale, f64::from(place + 1) * scale);
             let covered = begin.floor() as u32..(end.ceil() as u32).min(from);
             covered
-                .map(|at| (at, (f64::from(at + 1).min(end) - f64::from(at).max(begin)).max(0.0) / scale))
+                .map(|at| {
+                    (
+                        at,
+                        (f64::from(at + 1).min(end) - f64::from(at).max(begin)).max(0.0) / scale,
+                    )
+                })
                 .collect()
         })
         .collect()

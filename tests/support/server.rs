@@ -45,10 +45,7 @@ pub fn command() -> Command {
 
 /// Runs the host's program to its end.
 #[must_use]
-pub fn run<A: Into<OsString>>(
-    arguments: impl IntoIterator<Item = A>,
-    variables: &[(&str, &str)],
-) -> Output {
+pub fn run<A: Into<OsString>>(arguments: impl IntoIterator<Item = A>, variables: &[(&str, &str)]) -> Output {
     command()
         .args(arguments.into_iter().map(Into::into))
         .envs(variables.iter().copied())
@@ -103,7 +100,9 @@ impl Settings {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let address = |port| {
             let host = if self.ipv6 { "[::1]" } else { "127.0.0.1" };
-            format!("{host}:{port}").parse::<SocketAddr>().expect("an address")
+            format!("{host}:{port}")
+                .parse::<SocketAddr>()
+                .expect("an address")
         };
         let (http, fastcgi) = (address(free_port()), address(free_port()));
         let log = File::create(folder.path().join("log")).expect("a log file");
@@ -225,7 +224,10 @@ impl Server {
         let text = std::fs::read_to_string(path).expect("the state of a running process");
         let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"));
         let number = line.and_then(|l| l.trim().strip_suffix(" kB"));
-        number.and_then(|n| n.trim().parse::<u64>().ok()).expect("VmRSS in kB") * 1024
+        number
+            .and_then(|n| n.trim().parse::<u64>().ok())
+            .expect("VmRSS in kB")
+            * 1024
     }
 }
 

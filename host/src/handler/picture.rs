@@ -20,10 +20,10 @@ use crate::pipeline::{self, AlphaOut, BandsOut, OutputDepth, Statistics, Work};
 use crate::plan::{self, Plan};
 use crate::protocol::{LinkRule, OpenedImage, Picture, PictureKind};
 use crate::raster::Raster;
-use crate::view::{ColorMode, Frame, OutputFormat, Processing, RangeOverride, TiffCompression};
+use crate::view::{ColorMode, OutputFormat, Processing, RangeOverride, TiffCompression};
 use crate::workers::Urgency;
 
-/// Outputs of more pixels than this wait behind viewer tiles.
+/// Pictures that need more pixels than this, read or written, wait behind viewer tiles.
 const URGENT_PIXELS: u64 = 1 << 20;
 
 /// A finished picture in the cache.
@@ -175,8 +175,11 @@ impl Handler {
         let settings = Settings::resolve(plan.output, &self.encoders);
         let iiif_tile = picture.link.is_some() && plan.tile.is_some() && plan.is_unscaled();
         let is_tile = picture.kind == PictureKind::Tile || iiif_tile;
-        let whole_page = matches!(picture.view.frame, Frame::Export { .. }) && !iiif_tile;
-        let urgency = if whole_page && plan.source.pixels().max(plan.size.pixels()) > URGENT_PIXELS {
+        // A virtual level is averaged from four times as many pixels a halving: a small picture, and even a
+        // tile, can be much work.
+        let halvings = page.levels[plan.level].halvings;
+        let read_pixels = plan.source.pixels().saturating_mul(4u64.saturating_pow(halvings));
+        let urgency = if read_pixels.max(plan.size.pixels()) > URGENT_PIXELS {
             Urgency::Export
         } else {
             Urgency::Tile
