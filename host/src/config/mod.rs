@@ -71,6 +71,8 @@ pub struct Config {
     pub trusted_proxies: String,
     /// `RENDER_THREADS`.
     pub render_threads: usize,
+    /// `MAX_RENDER_MEMORY` in bytes: pixels of all requests together.
+    pub render_memory_bytes: u64,
     /// `RENDER_QUEUE`: jobs that may wait.
     pub render_queue: usize,
     /// `DECODER_MODULES`.
@@ -180,6 +182,7 @@ impl Config {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 threads => threads as usize,
             },
+            render_memory_bytes: (read.int("MAX_RENDER_MEMORY") as u64) << 20,
             render_queue: read.int("RENDER_QUEUE") as usize,
             decoder_modules: read.text("DECODER_MODULES").unwrap_or_default(),
             decoder_options: read.text("DECODER_OPTIONS").unwrap_or_default(),

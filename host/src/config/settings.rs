@@ -271,6 +271,12 @@ pub const SETTINGS: &[Setting] = &[
         "older name of RENDER_THREADS, which wins",
     ),
     own(
+        "MAX_RENDER_MEMORY",
+        Integer(16, 1 << 24),
+        "8192",
+        "memory for the pixels of all requests together, in MiB; requests beyond it get a 503",
+    ),
+    own(
         "RENDER_QUEUE",
         Integer(1, 1_000_000),
         "1000",

@@ -4,6 +4,7 @@
 //! is cached is answered on the I/O thread, with one `stat` and one look-up; everything else goes to the
 //! render pool once: to open the image, and, if nobody does so yet, to make the picture.
 
+mod budget;
 mod images;
 mod picture;
 mod reply;
@@ -28,6 +29,7 @@ use crate::server::{Cancel, Method, PendingResponse, Request, Response, Service,
 use crate::source::Root;
 use crate::workers::{QueueFull, Urgency, Workers};
 
+use budget::Budget;
 use images::{ImageHandle, Provider, Sequences};
 use picture::{CachedPicture, Prepared};
 use reply::{Family, Replies};
@@ -45,6 +47,7 @@ pub struct Handler {
     statistics: ByteLru<picture::KeptStatistics>,
     flights: Flights<Result<CachedPicture, Arc<Error>>>,
     workers: Arc<Workers>,
+    memory: Arc<Budget>,
     replies: Replies,
     started: Instant,
 }
@@ -98,6 +101,7 @@ impl Handler {
             statistics,
             flights: Flights::new(),
             workers: Arc::new(workers),
+            memory: Budget::new(config.render_memory_bytes),
             replies: Replies::new(&config),
             started: Instant::now(),
             config,

@@ -281,6 +281,7 @@ impl Handler {
                 self.workers.yield_to_urgent();
             }
         };
+        let _memory = self.memory.reserve(pixel_bytes(plan, page, wide.pixels()))?;
         let reader = RegionReader::new(image, &self.config.limits, scope).with_pause(&pause);
         let raster = reader.read(plan.page, level, wide, plan.quality_layers)?;
         let statistics = if pipeline::needs_statistics(&plan.processing) {
@@ -415,6 +416,21 @@ fn statistics_key(image: &OpenImage, page: usize, quality_layers: u32, ranges: &
         key.extend_from_slice(&range.max.to_bits().to_le_bytes());
     }
     key
+}
+
+/// An estimate of the bytes a picture holds while it is made: source, one copy of it in the width a step
+/// needs, and the output.
+fn pixel_bytes(plan: &Plan, page: &Page, source_pixels: u64) -> u64 {
+    let sample = page.sample_format.bytes() as u64;
+    let bands = u64::from(page.band_count);
+    let copy = if plan.processing.is_none() && plan.is_unscaled() {
+        0
+    } else {
+        sample
+    };
+    source_pixels
+        .saturating_mul(bands * (sample + copy))
+        .saturating_add(plan.final_size().pixels().saturating_mul(4))
 }
 
 /// A region with a margin as far as the level reaches, and where the region lies in it.

@@ -127,7 +127,7 @@ impl Handler {
             "module_faults": registry.faults().total(),
             "open_images": self.handles.len(),
             "cache": { "bytes": self.pictures.bytes(), "hits": hits, "misses": misses },
-            "render": { "threads": self.workers.threads(), "waiting": self.workers.waiting(), "pictures": self.flights.len() },
+            "render": { "threads": self.workers.threads(), "waiting": self.workers.waiting(), "pictures": self.flights.len(), "bytes": self.memory.used() },
         })
         .to_string()
     }
