@@ -2,11 +2,12 @@
 //!
 //! `probe` claims a file by its header; `ifd` reads directories; `layout` says how one directory stores its
 //! pixels and `shape` what comes out of it; `pyramid` sorts directories into pages and levels; `picture`
-//! reads regions of one level, block by block: positional read, `decompress`, `predictor`, `samples`,
-//! `color`. `tables` and `strip_cache` are what is kept between calls.
+//! reads regions of one level, `block` one tile or strip of it: positional read, `decompress`, `predictor`,
+//! `samples`, `color`. `tables` and `strip_cache` are what is kept between calls.
 //!
 //! Not done: editing, writing, JPEG 2000 and LERC inside TIFF, old-style JPEG, LogLuv.
 
+mod block;
 mod color;
 mod compression;
 mod decoder;

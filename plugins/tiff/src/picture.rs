@@ -1,20 +1,23 @@
 //! One directory that can be decoded: its layout and all that follows from it.
 
-use iiphost_plugin_api::{ByteSource, DecodeError, PixelBuffer, ReadContext, Region, SampleFormat};
+use iiphost_plugin_api::{ByteSource, DecodeError, PixelBuffer, ReadContext, Region};
 
-use crate::color::{self, ColorStep};
+use crate::block::{Block, BlockPart, Target};
+use crate::color::ColorStep;
 use crate::compression::Compression;
-use crate::decompress::Codecs;
 use crate::layout::Layout;
 use crate::photometric::Photometric;
-use crate::scratch::{Scratch, resized};
+use crate::samples;
+use crate::scratch::resized;
 use crate::shape::Shape;
 use crate::strip_cache::StripCache;
 use crate::tables::TableCache;
-use crate::{predictor, samples};
 
-/// Uncompressed rows of a block are fetched in one read up to this size, row by row above it.
-const ONE_READ_BYTES: usize = 256 * 1024;
+/// Rows of strips that are kept together: those of a tile.
+const GROUP_ROWS: u32 = 256;
+
+/// Bytes of strips that are kept together, unless a single one is larger.
+const GROUP_BYTES: usize = 8 << 20;
 
 /// What the file gives for reading pixels.
 #[derive(Clone, Copy)]
@@ -34,15 +37,6 @@ pub(crate) struct Picture {
     color: ColorStep,
     /// Stored samples are delivered as they are: blocks can be decompressed into the caller's buffer.
     is_copy: bool,
-}
-
-/// One block of a picture.
-#[derive(Clone, Copy)]
-struct Block {
-    col: u32,
-    row: u32,
-    /// Its pixels inside the picture.
-    rect: Region,
 }
 
 impl Picture {
@@ -74,13 +68,107 @@ impl Picture {
         ctx: &ReadContext<'_>,
     ) -> Result<(), DecodeError> {
         self.check_limits(&region, ctx)?;
-        for block in self.blocks(&region) {
+        let mut target = Target {
+            out,
+            region,
+            pixel_bytes: self.shape.pixel_bytes(),
+        };
+        if self.layout.tiled || self.is_read_by_rows() {
+            return self.read_blocks(input, region, &mut target, ctx);
+        }
+        let group_height = self.group_height();
+        let mut y = region.y - region.y % group_height;
+        while u64::from(y) < region.bottom() {
+            let height = group_height.min(self.layout.height - y);
+            let group = Region::new(0, y, self.layout.width, height);
+            if let Some(part) = group.intersection(&region) {
+                if part == group {
+                    self.read_blocks(input, part, &mut target, ctx)?;
+                } else {
+                    self.copy_from_group(input, group, part, &mut target, ctx)?;
+                }
+            }
+            y = y.saturating_add(height);
+        }
+        Ok(())
+    }
+
+    /// Reads `part` of the target's region block by block.
+    fn read_blocks(
+        &self,
+        input: Input<'_>,
+        part: Region,
+        target: &mut Target<'_, '_>,
+        ctx: &ReadContext<'_>,
+    ) -> Result<(), DecodeError> {
+        for block in self.blocks(&part) {
             ctx.checkpoint()?;
-            let Some(part) = block.rect.intersection(&region) else {
-                continue;
-            };
-            self.read_block(input, block, part, region, out, ctx)
-                .map_err(|error| self.name_block(block, &error))?;
+            if let Some(part) = block.rect.intersection(&part) {
+                let part = BlockPart {
+                    picture: self,
+                    input,
+                    block,
+                    part,
+                };
+                part.read(target)
+                    .map_err(|error| self.name_block(block, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of strips that are decoded and kept together: a tile's, as far as they are not too large.
+    /// Many files have strips of one row, and one entry of the cache for each would cost more than it.
+    fn group_height(&self) -> u32 {
+        let layout = &self.layout;
+        let strip_bytes = (layout.width as usize)
+            .saturating_mul(self.shape.pixel_bytes())
+            .saturating_mul(layout.block_height as usize);
+        let strips =
+            (GROUP_ROWS.div_ceil(layout.block_height) as usize).min(GROUP_BYTES / strip_bytes.max(1));
+        layout.block_height.saturating_mul(strips.max(1) as u32)
+    }
+
+    /// Copies a part of a group of strips from the cache, decoding the group the first time.
+    fn copy_from_group(
+        &self,
+        input: Input<'_>,
+        group: Region,
+        part: Region,
+        target: &mut Target<'_, '_>,
+        ctx: &ReadContext<'_>,
+    ) -> Result<(), DecodeError> {
+        let pixel_bytes = self.shape.pixel_bytes();
+        let row_bytes = group.width as usize * pixel_bytes;
+        let rows = input
+            .strips
+            .get((input.reader, self.layout.directory, group.y), || {
+                let len = row_bytes
+                    .checked_mul(group.height as usize)
+                    .ok_or_else(|| DecodeError::limit("strips larger than memory"))?;
+                ctx.limits.check_bytes(len as u64)?;
+                let mut bytes = Vec::new();
+                let mut out = PixelBuffer::new(
+                    resized(&mut bytes, len)?,
+                    group.width,
+                    group.height,
+                    self.shape.band_count,
+                    self.shape.sample_format,
+                    row_bytes,
+                )?;
+                let mut target = Target {
+                    out: &mut out,
+                    region: group,
+                    pixel_bytes,
+                };
+                self.read_blocks(input, group, &mut target, ctx)?;
+                Ok(bytes)
+            })?;
+        let left = part.x as usize * pixel_bytes;
+        for y in 0..part.height {
+            let above = (part.y - group.y + y) as usize;
+            let out = target.row(part, y);
+            out.copy_from_slice(&rows[above * row_bytes + left..][..out.len()]);
         }
         Ok(())
     }
@@ -191,404 +279,32 @@ impl Picture {
     }
 
     /// Rows can be fetched one by one, without the rest of the block.
-    fn is_read_by_rows(&self) -> bool {
+    pub(crate) fn is_read_by_rows(&self) -> bool {
         self.layout.compression == Compression::None && !self.layout.has_data_units()
     }
 
-    fn read_block(
-        &self,
-        input: Input<'_>,
-        block: Block,
-        part: Region,
-        region: Region,
-        out: &mut PixelBuffer<'_>,
-        ctx: &ReadContext<'_>,
-    ) -> Result<(), DecodeError> {
-        let layout = &self.layout;
-        if self.is_read_by_rows() {
-            return Scratch::with(|scratch| {
-                for plane in 0..layout.planes() {
-                    self.copy_rows(input, block, plane, part, region, out, scratch)?;
-                }
-                self.finish(part, region, out);
-                Ok(())
-            });
-        }
-        if !layout.tiled && part != block.rect {
-            return self.copy_from_strip(input, block, part, region, out, ctx);
-        }
-        Scratch::with(|scratch| {
-            if let Some(target) = self.direct_target(block, part, region, out) {
-                self.decode(input, block, 0, target, &mut scratch.encoded, &mut scratch.codecs)?;
-            } else {
-                for plane in 0..layout.planes() {
-                    self.copy_decoded(input, block, plane, part, region, out, scratch)?;
-                }
-            }
-            self.finish(part, region, out);
-            Ok(())
-        })
-    }
-
-    /// The bytes of `out` that are exactly the stored block, if there are such.
-    fn direct_target<'o>(
-        &self,
-        block: Block,
-        part: Region,
-        region: Region,
-        out: &'o mut PixelBuffer<'_>,
-    ) -> Option<&'o mut [u8]> {
-        let layout = &self.layout;
-        let rows = layout.stored_rows(block.row);
-        let row_bytes = layout.stored_row_bytes()?;
-        let is_whole = part == block.rect && part.width == layout.block_width && part.height == rows;
-        if !self.is_copy || !is_whole || out.row_stride() != row_bytes || region.width != part.width {
-            return None;
-        }
-        let start = (part.y - region.y) as usize * row_bytes;
-        out.bytes_mut().get_mut(start..start + rows as usize * row_bytes)
-    }
-
-    /// Fetches and decompresses a block into `stored`, in native byte order and without differences.
-    fn decode(
-        &self,
-        input: Input<'_>,
-        block: Block,
-        plane: u16,
-        stored: &mut [u8],
-        encoded: &mut Vec<u8>,
-        codecs: &mut Codecs,
-    ) -> Result<(), DecodeError> {
-        let layout = &self.layout;
-        let (offset, len) = self.block_place(input, block.col, block.row, plane)?;
-        if len == 0 {
-            // Sparse files leave empty blocks out.
-            stored.fill(0);
-            return Ok(());
-        }
-        // Nothing that is right needs more; a count from the file must not decide about memory.
-        let most = (stored.len() as u64).saturating_mul(4).saturating_add(1 << 20);
-        let encoded = resized(encoded, len.min(most) as usize)?;
-        input.source.read_exact_at(offset, encoded)?;
-        if layout.reverse_bits {
-            encoded.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
-        }
-        codecs.decompress(layout, encoded, stored, layout.stored_rows(block.row))?;
-        if !layout.has_data_units() {
-            let row_bytes = layout.stored_row_bytes().unwrap_or(usize::MAX);
-            predictor::undo(layout, stored, row_bytes);
-        }
-        Ok(())
-    }
-
-    /// Decodes one plane of a block and copies `part` of it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "three rectangles of different frames and their buffers"
-    )]
-    fn copy_decoded(
-        &self,
-        input: Input<'_>,
-        block: Block,
-        plane: u16,
-        part: Region,
-        region: Region,
-        out: &mut PixelBuffer<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<(), DecodeError> {
-        let layout = &self.layout;
-        let rows = layout.stored_rows(block.row);
-        let too_large = || DecodeError::limit("a block larger than memory");
-        let stored_len = layout.stored_bytes(rows).ok_or_else(too_large)?;
-        let Scratch {
-            encoded,
-            stored,
-            spread,
-            row: plane_row,
-            codecs,
-        } = scratch;
-        let stored = resized(stored, stored_len)?;
-        self.decode(input, block, plane, stored, encoded, codecs)?;
-        let row_bytes = layout.stored_row_bytes().ok_or_else(too_large)?;
-        let stored = if layout.has_data_units() {
-            let width = layout.block_width as usize;
-            let spread = resized(
-                spread,
-                row_bytes.checked_mul(rows as usize).ok_or_else(too_large)?,
-            )?;
-            color::spread_units(stored, layout.subsampling, width, spread);
-            spread
-        } else {
-            stored
-        };
-        for y in 0..part.height {
-            let above = (part.y - block.rect.y + y) as usize;
-            let row = &stored[above * row_bytes..][..row_bytes];
-            let first = (part.x - block.rect.x) as usize;
-            self.copy_row(row, first, plane, y, part, region, out, plane_row)?;
-        }
-        Ok(())
-    }
-
-    /// Fetches the rows of `part` from an uncompressed block.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "three rectangles of different frames and their buffers"
-    )]
-    fn copy_rows(
-        &self,
-        input: Input<'_>,
-        block: Block,
-        plane: u16,
-        part: Region,
-        region: Region,
-        out: &mut PixelBuffer<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<(), DecodeError> {
-        let layout = &self.layout;
-        let (offset, len) = self.block_place(input, block.col, block.row, plane)?;
-        let row_bytes = layout.stored_row_bytes().unwrap_or(usize::MAX);
-        let (above, first) = ((part.y - block.rect.y) as usize, (part.x - block.rect.x) as usize);
-        let rows = part.height as usize;
-        // Bits of a row before and behind the part.
-        let pixel_bits = usize::from(layout.samples_together()) * usize::from(layout.bits);
-        let (start_bit, end_bit) = (first * pixel_bits, (first + part.width as usize) * pixel_bits);
-        let span = start_bit / 8..end_bit.div_ceil(8);
-        let wanted_end = (above + rows - 1) as u64 * row_bytes as u64 + span.end as u64;
-        if len > 0 && len < wanted_end {
-            return Err(DecodeError::format(format!(
-                "{len} bytes stored, expected {wanted_end} or more"
-            )));
-        }
-        let whole_rows = row_bytes.saturating_mul(rows);
-        let one_read = whole_rows <= ONE_READ_BYTES || span.len() * 2 >= row_bytes;
-        let Scratch {
-            encoded,
-            row: plane_row,
-            ..
-        } = scratch;
-        if !one_read {
-            let row = resized(encoded, span.len())?;
-            for y in 0..part.height {
-                let at = offset + (above + y as usize) as u64 * row_bytes as u64 + span.start as u64;
-                self.fetch(input, len, at, row)?;
-                // Samples that start inside a byte are those of 1, 2, 4 or more packed bits.
-                let skip = (start_bit - span.start * 8) / usize::from(layout.bits);
-                let first = match (start_bit - span.start * 8) % usize::from(layout.bits) {
-                    0 => skip,
-                    _ => return self.copy_whole_rows(input, block, plane, part, region, out, plane_row),
-                };
-                self.copy_samples(row, first, plane, y, part, region, out, plane_row)?;
-            }
-            return Ok(());
-        }
-        let at = offset + above as u64 * row_bytes as u64;
-        if let Some(target) = self.direct_rows(part, region, row_bytes, out) {
-            return self.fetch(input, len, at, target);
-        }
-        // The last row may end with the part when the file does.
-        let bytes = resized(encoded, whole_rows - (row_bytes - span.end))?;
-        self.fetch(input, len, at, bytes)?;
-        for y in 0..part.height {
-            let row = &bytes[y as usize * row_bytes..];
-            let row = &row[..row_bytes.min(row.len())];
-            self.copy_row(row, first, plane, y, part, region, out, plane_row)?;
-        }
-        Ok(())
-    }
-
-    /// Fetches one row after the other in full: packed samples whose part starts inside a sample's byte.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "three rectangles of different frames and their buffers"
-    )]
-    fn copy_whole_rows(
-        &self,
-        input: Input<'_>,
-        block: Block,
-        plane: u16,
-        part: Region,
-        region: Region,
-        out: &mut PixelBuffer<'_>,
-        plane_row: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
-        let (offset, len) = self.block_place(input, block.col, block.row, plane)?;
-        let row_bytes = self.layout.stored_row_bytes().unwrap_or(usize::MAX);
-        let mut row = Vec::new();
-        let row = resized(&mut row, row_bytes)?;
-        for y in 0..part.height {
-            let above = u64::from(part.y - block.rect.y + y);
-            self.fetch(input, len, offset + above * row_bytes as u64, row)?;
-            let first = (part.x - block.rect.x) as usize;
-            self.copy_row(row, first, plane, y, part, region, out, plane_row)?;
-        }
-        Ok(())
-    }
-
-    /// The bytes of `out` that are exactly the rows of `part`, if there are such.
-    fn direct_rows<'o>(
-        &self,
-        part: Region,
-        region: Region,
-        row_bytes: usize,
-        out: &'o mut PixelBuffer<'_>,
-    ) -> Option<&'o mut [u8]> {
-        let is_whole = part.width == self.layout.block_width && region.width == part.width;
-        if !self.is_copy || !is_whole || out.row_stride() != row_bytes {
-            return None;
-        }
-        let start = (part.y - region.y) as usize * row_bytes;
-        let len = part.height as usize * row_bytes;
-        out.bytes_mut().get_mut(start..start + len)
-    }
-
-    /// Reads uncompressed bytes in native order; a block of 0 bytes reads as zeros.
-    fn fetch(&self, input: Input<'_>, len: u64, at: u64, bytes: &mut [u8]) -> Result<(), DecodeError> {
-        if len == 0 {
-            bytes.fill(0);
-            return Ok(());
-        }
-        input.source.read_exact_at(at, bytes)?;
-        if self.layout.reverse_bits {
-            bytes.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
-        }
-        predictor::undo(&self.layout, bytes, bytes.len());
-        Ok(())
-    }
-
-    /// Copies a part of a strip from the cache of strips, decoding it the first time.
-    fn copy_from_strip(
-        &self,
-        input: Input<'_>,
-        block: Block,
-        part: Region,
-        region: Region,
-        out: &mut PixelBuffer<'_>,
-        ctx: &ReadContext<'_>,
-    ) -> Result<(), DecodeError> {
-        let pixel_bytes = self.shape.pixel_bytes();
-        let row_bytes = block.rect.width as usize * pixel_bytes;
-        let key = (input.reader, self.layout.directory, block.row);
-        let strip = input.strips.get(key, || {
-            let len = row_bytes
-                .checked_mul(block.rect.height as usize)
-                .ok_or_else(|| DecodeError::limit("a strip larger than memory"))?;
-            ctx.limits.check_bytes(len as u64)?;
-            let mut bytes = Vec::new();
-            resized(&mut bytes, len)?;
-            let mut buffer = PixelBuffer::new(
-                &mut bytes,
-                block.rect.width,
-                block.rect.height,
-                self.shape.band_count,
-                self.shape.sample_format,
-                row_bytes,
-            )?;
-            self.read_block(input, block, block.rect, block.rect, &mut buffer, ctx)?;
-            Ok(bytes)
-        })?;
-        let left = (part.x - block.rect.x) as usize * pixel_bytes;
-        let len = part.width as usize * pixel_bytes;
-        let out_left = (part.x - region.x) as usize * pixel_bytes;
-        for y in 0..part.height {
-            let above = (part.y - block.rect.y + y) as usize;
-            let row = &strip[above * row_bytes + left..][..len];
-            out.row_mut(part.y - region.y + y)[out_left..][..len].copy_from_slice(row);
-        }
-        Ok(())
-    }
-
-    /// Copies the pixels of one stored row from pixel `first` on to row `y` of `part`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "three rectangles of different frames and their buffers"
-    )]
-    fn copy_row(
-        &self,
-        row: &[u8],
-        first: usize,
-        plane: u16,
-        y: u32,
-        part: Region,
-        region: Region,
-        out: &mut PixelBuffer<'_>,
-        plane_row: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
-        let first = first * usize::from(self.layout.samples_together());
-        self.copy_samples(row, first, plane, y, part, region, out, plane_row)
-    }
-
-    /// As [`copy_row`](Self::copy_row), from sample `first` on.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "three rectangles of different frames and their buffers"
-    )]
-    fn copy_samples(
-        &self,
-        row: &[u8],
-        first: usize,
-        plane: u16,
-        y: u32,
-        part: Region,
-        region: Region,
-        out: &mut PixelBuffer<'_>,
-        plane_row: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
-        let layout = &self.layout;
-        let format = self.shape.sample_format;
-        let pixel_bytes = self.shape.pixel_bytes();
-        let left = (part.x - region.x) as usize * pixel_bytes;
-        let width = part.width as usize;
-        let out_row = &mut out.row_mut(part.y - region.y + y)[left..][..width * pixel_bytes];
-        if let Some(palette) = &layout.color_map {
-            let format = if layout.bits > 8 {
-                SampleFormat::U16
-            } else {
-                SampleFormat::U8
-            };
-            let indexes = resized(plane_row, width * format.bytes())?;
-            samples::unpack(layout, format, row, first, width, indexes);
-            color::look_up(palette, indexes, format, out_row);
-        } else if layout.planar {
-            let sample_bytes = format.bytes();
-            let values = resized(plane_row, width * sample_bytes)?;
-            samples::unpack(layout, format, row, first, width, values);
-            let at = usize::from(plane) * sample_bytes;
-            for (pixel, value) in out_row
-                .chunks_exact_mut(pixel_bytes)
-                .zip(values.chunks_exact(sample_bytes))
-            {
-                pixel[at..at + sample_bytes].copy_from_slice(value);
-            }
-        } else {
-            let count = width * usize::from(layout.samples_per_pixel);
-            samples::unpack(layout, format, row, first, count, out_row);
-        }
-        Ok(())
+    /// Stored samples are delivered samples: blocks may be decompressed into the caller's buffer.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.is_copy
     }
 
     /// What is left to do once all samples of `part` are in place: signs and colors.
-    fn finish(&self, part: Region, region: Region, out: &mut PixelBuffer<'_>) {
-        let Shape {
-            sample_format,
-            bit_depth,
-            signed,
-            band_count,
-            ..
-        } = self.shape;
-        if !signed && matches!(self.color, ColorStep::None) {
+    pub(crate) fn finish(&self, part: Region, target: &mut Target<'_, '_>) {
+        let shape = &self.shape;
+        if !shape.signed && matches!(self.color, ColorStep::None) {
             return;
         }
-        let pixel_bytes = self.shape.pixel_bytes();
-        let left = (part.x - region.x) as usize * pixel_bytes;
         for y in 0..part.height {
-            let row = out.row_mut(part.y - region.y + y);
-            let row = &mut row[left..][..part.width as usize * pixel_bytes];
-            if signed {
-                samples::offset_signed(row, sample_format, bit_depth);
+            let row = target.row(part, y);
+            if shape.signed {
+                samples::offset_signed(row, shape.sample_format, shape.bit_depth);
             }
-            self.color
-                .apply(row, sample_format, bit_depth, band_count as usize);
+            self.color.apply(
+                row,
+                shape.sample_format,
+                shape.bit_depth,
+                shape.band_count as usize,
+            );
         }
     }
 
@@ -611,6 +327,7 @@ mod tests {
     use super::*;
     use crate::ifd::ByteOrder;
     use crate::test_file::{Image, Values, container, open, read_level, read_region, write};
+    use iiphost_plugin_api::SampleFormat;
     use proptest::prelude::*;
 
     const ORDERS: [ByteOrder; 2] = [ByteOrder::Little, ByteOrder::Big];
@@ -661,6 +378,40 @@ mod tests {
                     check(&image, &expected(&image));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn strips_are_decoded_once_for_all_tiles_of_a_row() {
+        use crate::test_file::{Counted, open_source};
+        use std::sync::Arc;
+        for rows in [1, 100, 700] {
+            let image = Image::new(600, 700, 1, 8).compressed(8).in_strips(rows);
+            let source = Arc::new(Counted::new(write(
+                std::slice::from_ref(&image),
+                ByteOrder::Little,
+                false,
+            )));
+            let reader = open_source(source.clone()).unwrap();
+            let values = expected(&image);
+            let tile = |col: u32, row: u32| {
+                let (x, y) = (256 * col, 256 * row);
+                let region = Region::new(x, y, 256.min(600 - x), 256.min(700 - y));
+                let found = read_region(&*reader, 0, 0, region).unwrap();
+                let cut: Vec<u8> = (y..y + region.height)
+                    .flat_map(|y| values[(y * 600 + x) as usize..][..region.width as usize].to_vec())
+                    .collect();
+                assert!(found == cut, "tile ({col}, {row}) of strips of {rows}");
+            };
+            tile(0, 1);
+            let before = source.bytes_read();
+            tile(1, 1);
+            // Strips of 100 rows are kept in threes, so the second row of tiles lies in two groups.
+            tile(2, 1);
+            assert_eq!(source.bytes_read(), before, "strips of {rows}");
+            tile(2, 0);
+            tile(0, 2);
+            tile(2, 2);
         }
     }
 

@@ -647,7 +647,8 @@ mod tests {
         println!("open: {time:?}, {read} bytes");
         assert_eq!(reader.info().pages[0].levels.len(), 11);
         assert!(read < 100_000, "{read} bytes read");
-        assert!(time < Duration::from_millis(50), "{time:?}");
+        // A millisecond when nothing else runs.
+        assert!(time < Duration::from_millis(250), "{time:?}");
         let corner = Region::new(316_000, 316_000, 228, 228);
         assert_eq!(read_region(&*reader, 0, 0, corner).unwrap(), vec![0; 228 * 228]);
         assert!(source.read.load(Ordering::Relaxed) < 120_000);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use iiphost_plugin_api::DecodeError;
 
-/// Image, directory, strip.
+/// Image, directory, first row.
 pub(crate) type Key = (u64, u64, u32);
 
 type Slot = Arc<Mutex<Option<Arc<Vec<u8>>>>>;

@@ -130,20 +130,7 @@ impl TableCache {
 mod tests {
     use super::*;
     use crate::ifd::Header;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    struct Counted(Vec<u8>, AtomicU64);
-
-    impl ByteSource for Counted {
-        fn len(&self) -> u64 {
-            ByteSource::len(&self.0)
-        }
-
-        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DecodeError> {
-            self.1.fetch_add(buffer.len() as u64, Ordering::Relaxed);
-            self.0.read_at(offset, buffer)
-        }
-    }
+    use crate::test_file::Counted;
 
     fn long8_entry(count: u64, offset: u64) -> Entry {
         let mut field = [0; 20];
@@ -157,7 +144,7 @@ mod tests {
     fn neighbors_come_from_one_piece_and_every_value_is_its_own() {
         let mut file = vec![0; 24];
         (0..5000_u64).for_each(|i| file.extend((i * 3).to_le_bytes()));
-        let source = Counted(file, AtomicU64::new(0));
+        let source = Counted::new(file);
         let header = Header::parse(b"II\x2b\0\x08\0\0\0\x10\0\0\0\0\0\0\0").unwrap();
         let structure = Structure::with_header(&source, header);
         let table = Table::new(&structure, &long8_entry(5000, 24)).unwrap();
@@ -165,7 +152,7 @@ mod tests {
         for i in 0..5000 {
             assert_eq!(cache.value(&source, &table, i).unwrap(), i * 3);
         }
-        assert_eq!(source.1.load(Ordering::Relaxed), 40_000);
+        assert_eq!(source.bytes_read(), 40_000);
         assert!(cache.value(&source, &table, 5000).is_err());
     }
 

@@ -1,6 +1,7 @@
 //! Writes TIFF files for tests: every layout the decoder reads, made independently of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use iiphost_plugin_api::{
     ByteSource, CallContext, DecodeError, ImageDecoder, ImageReader, Limits, PixelBuffer, PlainServices,
@@ -455,6 +456,37 @@ impl Writer {
             ),
             Values::Undefined(v) => (7, v.len() as u64, v.clone()),
         }
+    }
+}
+
+/// A file in memory that counts what is read of it.
+pub(crate) struct Counted {
+    file: Vec<u8>,
+    read: AtomicU64,
+}
+
+impl Counted {
+    pub(crate) fn new(file: Vec<u8>) -> Self {
+        Self {
+            file,
+            read: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+}
+
+impl ByteSource for Counted {
+    fn len(&self) -> u64 {
+        ByteSource::len(&self.file)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DecodeError> {
+        let count = self.file.read_at(offset, buffer)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
     }
 }
 
