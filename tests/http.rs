@@ -31,9 +31,10 @@ fn head_gives_the_header_of_get_and_no_body() {
         let mut head = client.request("HEAD", target, &[]);
         assert_eq!(head.status, get.status, "{target}");
         assert_eq!(head.body, b"", "{target}");
+        // The time, and the length of a text with times in it.
         let changing = |(name, _): &(String, String)| {
-            !name.eq_ignore_ascii_case("date")
-                && !(target == "/health" && name.eq_ignore_ascii_case("content-length"))
+            let name = name.to_ascii_lowercase();
+            name != "date" && (target != "/health" || name != "content-length")
         };
         get.headers.retain(changing);
         head.headers.retain(changing);
