@@ -256,18 +256,18 @@ impl<'a> Mixer<'a> {
 
     fn convert_lab<S: Copy>(&self, source: &[S], out: &mut [f32], number: impl Fn([S; 3]) -> [f32; 3]) {
         let all = self.raster.band_count as usize;
+        match (all, self.read) {
+            (3, 3) => lab::convert(source, 3, number, out, 3),
+            (all, read) => lab::convert(source, all, number, out, read),
+        }
         let plain = self.tone_later || self.recipe.tone.is_none();
         if plain && self.recipe.only_scale(0).is_some() {
-            for (p, o) in source.chunks_exact(all).zip(out.chunks_exact_mut(self.read)) {
-                o[..3].copy_from_slice(&lab::to_srgb(number([p[0], p[1], p[2]])));
-            }
             return;
         }
-        for (p, o) in source.chunks_exact(all).zip(out.chunks_exact_mut(self.read)) {
-            let rgb = lab::to_srgb(number([p[0], p[1], p[2]]));
-            for (o, v) in o.iter_mut().zip(rgb) {
-                let n = self.recipe.stretched(f64::from(v));
-                *o = if plain { n } else { self.recipe.tone.apply(n) } as f32;
+        for o in out.chunks_exact_mut(self.read) {
+            for v in &mut o[..3] {
+                let n = self.recipe.stretched(f64::from(*v));
+                *v = if plain { n } else { self.recipe.tone.apply(n) } as f32;
             }
         }
     }
@@ -305,6 +305,7 @@ struct Worker<'a> {
     source: Vec<f32>,
     shaded: Vec<f32>,
     mixed: Vec<f32>,
+    painted: Vec<f32>,
     /// Finished rows for the kernel, row `y` in slot `y % side`, completed to the left and right.
     window: Vec<(Option<usize>, Vec<f32>)>,
     out: Vec<f32>,
@@ -325,6 +326,7 @@ impl<'a> Worker<'a> {
             source: vec![0.0; (right - x) * mixer.read],
             shaded: Vec::new(),
             mixed: Vec::new(),
+            painted: Vec::new(),
             window: vec![(None, vec![0.0; padded]); side],
             out: vec![0.0; inner.width as usize * mixer.colors],
         }
@@ -378,6 +380,7 @@ impl<'a> Worker<'a> {
             source,
             shaded,
             mixed,
+            painted,
             ..
         } = self;
         let recipe = mixer.recipe;
@@ -404,11 +407,10 @@ impl<'a> Worker<'a> {
         let Some(map) = recipe.color_map else {
             return row;
         };
-        let painted: Vec<f32> = row
-            .chunks_exact(bands)
-            .flat_map(|p| color_map::colors(map, p[0]))
-            .collect();
-        *row = painted;
-        row
+        painted.clear();
+        for p in row.chunks_exact(bands) {
+            painted.extend_from_slice(&color_map::colors(map, p[0]));
+        }
+        painted
     }
 }
