@@ -3,7 +3,11 @@
 //! Small jobs (a viewer's tile) run before large ones (a full-size export). A large job splits its work
 //! over the same threads with rayon, so cores are never over-subscribed, and calls
 //! [`Workers::yield_to_urgent`] between its parts, so that a tile never waits for the end of an export.
+//!
+//! A thread that waits for parts of its job must not begin another large one: rayon would let it, job upon
+//! job, until the stack or the memory ends. So a thread has one job, and above an export at most one tile.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::panic::AssertUnwindSafe;
@@ -32,6 +36,11 @@ pub struct QueueFull {
 }
 
 type Job = Box<dyn FnOnce() + Send>;
+
+thread_local! {
+    /// The job this thread is in, the innermost if an export has given way to a tile.
+    static CURRENT: Cell<Option<Urgency>> = const { Cell::new(None) };
+}
 
 struct Queued {
     order: Reverse<(Urgency, u64)>,
@@ -64,6 +73,10 @@ pub struct Workers {
     queue: Arc<Mutex<BinaryHeap<Queued>>>,
     /// Urgent jobs waiting, kept beside the queue so that asking costs no lock.
     urgent: AtomicUsize,
+    /// Threads that are in a job.
+    busy: AtomicUsize,
+    /// Wake-ups that came to a thread that could not begin a job; the end of a job passes them on.
+    owed: AtomicUsize,
     sequence: AtomicU64,
     limit: usize,
 }
@@ -84,6 +97,8 @@ impl Workers {
             pool,
             queue: Arc::default(),
             urgent: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
+            owed: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
             limit,
         })
@@ -127,12 +142,51 @@ impl Workers {
                 self.urgent.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let workers = self.clone();
         // One wake-up a job: a job taken early by `yield_to_urgent` leaves a wake-up that finds nothing.
-        self.pool.spawn_fifo(move || {
-            workers.run_next(|_| true);
-        });
+        self.wake();
         Ok(())
+    }
+
+    /// Lets a thread look for a job.
+    fn wake(self: &Arc<Self>) {
+        let workers = self.clone();
+        self.pool.spawn_fifo(move || {
+            if workers.look_for_job() {
+                return;
+            }
+            // The order matters: a thread that ends its job in between sees the debt.
+            workers.owed.fetch_add(1, Ordering::SeqCst);
+            if workers.busy.load(Ordering::SeqCst) < workers.threads() {
+                // A thread without a job may be asleep, and this one was awake instead of it.
+                let others = workers.clone();
+                workers.pool.spawn_broadcast(move |_| {
+                    others.look_for_job();
+                });
+            }
+        });
+    }
+
+    /// Runs the next job if this thread may begin it; false if it may not.
+    fn look_for_job(self: &Arc<Self>) -> bool {
+        match CURRENT.get() {
+            None => {
+                self.busy.fetch_add(1, Ordering::SeqCst);
+                self.run_next(|_| true);
+                self.busy.fetch_sub(1, Ordering::SeqCst);
+            }
+            Some(Urgency::Export) if self.run_next(|urgency| urgency == Urgency::Tile) => {}
+            Some(_) => return false,
+        }
+        // As many as there are threads: each of their jobs passes on more when it ends.
+        let threads = self.threads();
+        let paid = self
+            .owed
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |owed| {
+                (owed > 0).then(|| owed.saturating_sub(threads))
+            })
+            .map_or(0, |owed| owed.min(threads));
+        (0..paid).for_each(|_| self.wake());
+        true
     }
 
     /// Runs the urgent jobs that wait, on this thread. Exports call it between their parts, holding no
@@ -162,10 +216,12 @@ impl Workers {
         let Some(queued) = job else {
             return false;
         };
+        let outer = CURRENT.replace(Some(queued.order.0.0));
         // A job that panics must not take its thread along; it has told its waiters by its own drop guard.
         if std::panic::catch_unwind(AssertUnwindSafe(queued.job)).is_err() {
             tracing::error!("a render job panicked");
         }
+        CURRENT.set(outer);
         true
     }
 }
@@ -253,5 +309,64 @@ mod tests {
             .submit(Urgency::Tile, move || done.send(1).unwrap())
             .unwrap();
         assert_eq!(wait.recv_timeout(Duration::from_secs(10)).unwrap(), 1);
+    }
+
+    #[test]
+    fn jobs_that_split_their_work_do_not_pile_up_on_a_thread() {
+        use rayon::prelude::*;
+
+        thread_local! {
+            static DEPTH: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+        }
+        let threads = 2;
+        let workers = Arc::new(Workers::new(threads, 1000).unwrap());
+        let (done, wait) = mpsc::channel();
+        let running = Arc::new(AtomicUsize::new(0));
+        for _ in 0..300 {
+            let (done, running) = (done.clone(), running.clone());
+            workers
+                .submit(Urgency::Export, move || {
+                    let at_once = running.fetch_add(1, Ordering::SeqCst) + 1;
+                    let depth = DEPTH.get() + 1;
+                    DEPTH.set(depth);
+                    (0..16).into_par_iter().for_each(|_| {
+                        std::thread::sleep(Duration::from_micros(300));
+                    });
+                    DEPTH.set(depth - 1);
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    done.send((at_once, depth)).unwrap();
+                })
+                .unwrap();
+        }
+        let (at_once, depth) = (0..300)
+            .map(|_| wait.recv_timeout(Duration::from_secs(60)).unwrap())
+            .fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
+        assert!(at_once <= threads, "{at_once} at once, {depth} on one thread");
+    }
+
+    #[test]
+    fn every_job_runs_however_they_split_and_mix() {
+        use rayon::prelude::*;
+
+        for threads in [1, 2, 3, 8] {
+            let workers = Arc::new(Workers::new(threads, 10_000).unwrap());
+            let (done, wait) = mpsc::channel();
+            let count = 3000;
+            for n in 0..count {
+                let (done, inner) = (done.clone(), workers.clone());
+                let urgency = if n % 3 == 0 { Urgency::Export } else { Urgency::Tile };
+                let job = move || {
+                    let sum: u64 = (0..64u64).into_par_iter().map(|i| i * n).sum();
+                    if urgency == Urgency::Export {
+                        inner.yield_to_urgent();
+                    }
+                    done.send(sum).unwrap();
+                };
+                workers.submit(urgency, job).unwrap();
+            }
+            for _ in 0..count {
+                wait.recv_timeout(Duration::from_secs(20)).unwrap();
+            }
+        }
     }
 }

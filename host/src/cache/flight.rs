@@ -49,9 +49,11 @@ impl<V: Clone> Flights<V> {
     pub fn join(&self, key: &[u8]) -> (Waiter<V>, bool) {
         let mut running = self.running.lock();
         if let Some(flight) = running.get(key) {
-            // Work everybody left may already be stopping: it cannot be joined.
-            if !flight.abandoned.load(Ordering::Acquire) {
-                flight.waiting.fetch_add(1, Ordering::AcqRel);
+            // Work everybody left is told to stop, now or in a moment: it cannot be joined.
+            let joined = flight
+                .waiting
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n > 0).then_some(n + 1));
+            if joined.is_ok() {
                 return (
                     Waiter {
                         flight: flight.clone(),
@@ -153,6 +155,16 @@ mod tests {
         assert_eq!((first.wait().await, second.wait().await), (Some(7), Some(7)));
         assert!(flights.is_empty());
         assert!(flights.join(b"k").1);
+    }
+
+    #[test]
+    fn work_whose_last_waiter_is_just_leaving_is_not_joined() {
+        let flights = Flights::<u8>::new();
+        let (last, _) = flights.join(b"k");
+        // Between the two steps of its drop.
+        last.flight.waiting.store(0, Ordering::Release);
+        assert!(flights.join(b"k").1);
+        last.flight.waiting.store(1, Ordering::Release);
     }
 
     #[tokio::test]

@@ -80,8 +80,9 @@ impl<V: Clone + Weighted> ByteLru<V> {
             value,
             used: self.tick(),
         };
-        let replaced = self.shard(key).lock().put(key.into(), entry);
+        // Counted before it can be found: whoever evicts it must not take away what is not there yet.
         self.bytes.fetch_add(weight, Ordering::Relaxed);
+        let replaced = self.shard(key).lock().put(key.into(), entry);
         if let Some(old) = replaced {
             self.forget(key, &old);
         }
@@ -196,6 +197,25 @@ mod tests {
         assert!(small.get(b"a").is_some() && small.get(b"b").is_none());
         small.clear();
         assert_eq!(small.bytes(), 0);
+    }
+
+    #[test]
+    fn bytes_are_never_taken_away_before_they_are_counted() {
+        // One entry fits: nearly every insertion evicts the entry another thread has just put.
+        let cache = ByteLru::new(1300);
+        std::thread::scope(|scope| {
+            for thread in 0..4u32 {
+                let cache = &cache;
+                scope.spawn(move || {
+                    for n in 0..20_000u32 {
+                        cache.insert(&(n * 4 + thread).to_le_bytes(), vec![0; 1000]);
+                        let bytes = cache.bytes();
+                        assert!(bytes <= 5 * 1300, "{bytes}");
+                    }
+                });
+            }
+        });
+        assert!(cache.bytes() <= 1300);
     }
 
     proptest! {
