@@ -176,6 +176,8 @@
 
 mod abi;
 mod buffer;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod context;
 mod decoder;
 mod error;
