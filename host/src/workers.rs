@@ -354,7 +354,11 @@ mod tests {
             let count = 3000;
             for n in 0..count {
                 let (done, inner) = (done.clone(), workers.clone());
-                let urgency = if n % 3 == 0 { Urgency::Export } else { Urgency::Tile };
+                let urgency = if n % 3 == 0 {
+                    Urgency::Export
+                } else {
+                    Urgency::Tile
+                };
                 let job = move || {
                     let sum: u64 = (0..64u64).into_par_iter().map(|i| i * n).sum();
                     if urgency == Urgency::Export {

@@ -24,11 +24,18 @@ pub fn image_info(decoded: &Decoded, modified: SystemTime) -> ImageInfo {
     if views.is_empty() {
         views.push(0);
     }
+    // Pictures are shown as they are stored: saying how they should be turned would turn them twice.
+    let text = decoded
+        .text
+        .iter()
+        .filter(|(name, _)| name != "orientation")
+        .cloned()
+        .collect();
     ImageInfo {
         format: decoded.format.clone(),
         pages,
         views,
-        text: decoded.text.clone(),
+        text,
         modified,
     }
 }

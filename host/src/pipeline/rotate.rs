@@ -97,15 +97,7 @@ impl Rotation {
 
     /// Row `y` from column `x` on: every pixel center is turned back into the source. `out` is blank.
     #[inline(always)]
-    fn part<T: Sample>(
-        &self,
-        source: &[T],
-        x: usize,
-        y: usize,
-        out: &mut [T],
-        colors: usize,
-        bands: usize,
-    ) {
+    fn part<T: Sample>(&self, source: &[T], x: usize, y: usize, out: &mut [T], colors: usize, bands: usize) {
         // Positions in 32.32 fixed point: their whole part is a shift away (rounding down a float is a
         // call on the common processors), and a part's steps stay within 2⁻²⁶ pixels.
         let fixed = |v: f64| (v * ONE).round() as i64;
@@ -276,7 +268,8 @@ mod tests {
         let (width, height) = (150u32, 97u32);
         let grey: Vec<u8> = (0..width * height).map(|i| (i * 7919 % 251) as u8).collect();
         let picture = |bands: u32| {
-            let mut raster = Raster::zeros(Size::new(width, height), bands, SampleFormat::U8, 1 << 20).unwrap();
+            let mut raster =
+                Raster::zeros(Size::new(width, height), bands, SampleFormat::U8, 1 << 20).unwrap();
             let samples = grey.iter().flat_map(|s| vec![*s; bands as usize]).collect();
             raster.samples = Samples::U8(samples);
             raster
