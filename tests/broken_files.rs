@@ -143,6 +143,29 @@ fn more_tiles_than_the_file_can_hold_are_refused() {
 }
 
 #[test]
+fn lying_bigtiff_headers_are_refused() {
+    let layout = Layout {
+        big: true,
+        ..Layout::default()
+    };
+    let big = || TiffFile::pyramid(&Picture::photograph(600, 400, 3, 3), layout);
+    let mut file = big();
+    file.put_word(file.first_link(), u64::MAX);
+    assert_refused("a directory at the end of all numbers", &file.bytes, 500);
+    let mut file = big();
+    let directory = file.word(file.first_link()) as usize;
+    file.put_word(directory, u64::MAX);
+    assert_refused("2^64 - 1 entries", &file.bytes, 500);
+    let mut file = big();
+    let count = file.place(0, tag::TILE_OFFSETS) - 8;
+    file.put_word(count, 1 << 61);
+    assert_refused("offsets of 2^64 bytes", &file.bytes, 500);
+    let mut file = big();
+    file.put_word(file.place(0, tag::TILE_OFFSETS), u64::MAX - 3);
+    assert_refused("offsets past the end", &file.bytes, 500);
+}
+
+#[test]
 fn enormous_tiles_are_refused() {
     let mut file = good();
     file.set_long(0, tag::TILE_WIDTH, 1 << 31);

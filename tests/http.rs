@@ -272,3 +272,50 @@ fn health_counts() {
     assert_eq!(health["cache"]["hits"], 1);
     assert!(health["cache"]["bytes"].as_u64() > Some(1000));
 }
+
+#[test]
+fn stalled_and_vanishing_clients_hold_up_nobody() {
+    let (_images, mut server) = server();
+    let whole = format!("GET {PICTURE} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+    let stalled: Vec<_> = (0..150)
+        .map(|number| {
+            let mut connection = server.client().connect();
+            connection.send_raw(&whole[..number * (whole.len() - 1) / 150]);
+            connection
+        })
+        .collect();
+    for length in 0..=whole.len() {
+        server.client().connect().send_raw(&whole[..length]);
+    }
+    let _ = server.client().get(PICTURE).picture();
+    drop(stalled);
+    let _ = server.client().get(TILE).picture();
+    assert!(server.is_alive());
+}
+
+#[test]
+fn uri_map_and_base_url_make_the_addresses_of_an_old_installation() {
+    let (images, _) = Images::with_photo();
+    let server = Settings::new(images.folder())
+        .with("URI_MAP", "images/iiif=>IIIF, dz=>DeepZoom,iip=>IIP")
+        .with("BASE_URL", "https://museum.test/images/iiif")
+        .start();
+    let client = server.client();
+    let info = client.get("/images/iiif/photo.tif/info.json").expect(200).json();
+    assert_eq!(info["id"], "https://museum.test/images/iiif/photo.tif");
+    let _ = client.get("/dz/photo.tif.dzi").expect(200);
+    let object = client.get("/iip/photo.tif&OBJ=Max-size").expect(200);
+    assert_eq!(object.text(), "Max-size:1000 700\r\n");
+    for target in [
+        "/images/iiif",
+        "/images/iiif/",
+        "/images/iiifx/photo.tif/info.json",
+    ] {
+        assert_eq!(client.get(target).status, 404, "{target}");
+    }
+    // The same over FastCGI, where an installation with a map has these addresses alone.
+    let reply = server
+        .fastcgi_client()
+        .get("/images/iiif/photo.tif/full/50,/0/default.jpg");
+    assert_eq!(reply.picture().size(), (50, 35));
+}

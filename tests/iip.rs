@@ -88,6 +88,31 @@ fn layouts_and_compressions_show_the_same_picture() {
 }
 
 #[test]
+fn stored_jpeg_tiles_are_handed_on_as_they_are() {
+    let images = Images::new();
+    let layout = Layout {
+        compression: Compression::Jpeg(90),
+        ..Layout::default()
+    };
+    let file = TiffFile::pyramid(&Picture::photograph(1000, 700, 3, 0), layout);
+    images.add("jpeg.tif", &file);
+    let server = Server::start(images.folder());
+    for tile in [0, 5, 6] {
+        let (offset, count) = file.tile_data(0, tile);
+        let stored = &file.bytes[offset as usize..(offset + count) as usize];
+        let reply = server.client().iip(&format!("FIF=jpeg.tif&JTL=3,{tile}"));
+        assert_eq!(reply.body, stored, "tile {tile}");
+    }
+    // A tile at the edge is stored larger than it is shown, and a quality asked for means another file.
+    for query in ["FIF=jpeg.tif&JTL=3,3", "FIF=jpeg.tif&QLT=60&JTL=3,0"] {
+        let reply = server.client().iip(query);
+        let tile = if query.ends_with('3') { 3 } else { 0 };
+        let expected = file.levels[0].crop(tile * 256, 0, 256.min(1000 - tile * 256), 256);
+        assert_close(query, &reply.picture(), &expected, JPEG_DB - 2.0);
+    }
+}
+
+#[test]
 fn an_export_has_the_size_and_region_asked_for() {
     let (images, photo) = Images::with_photo();
     let server = Server::start(images.folder());

@@ -11,7 +11,7 @@ use support::{Server, wait};
 fn working() -> (Images, Server) {
     let (images, _) = Images::with_photo();
     let tile = Picture::photograph(256, 256, 3, 5);
-    images.add("work.tif", &TiffFile::repeated(&tile, 32, 32));
+    images.add("work.tif", &TiffFile::repeated(&tile, 20, 20));
     let server = Server::start(images.folder());
     (images, server)
 }

@@ -16,7 +16,7 @@ use crate::picture::Picture;
 use crate::wait;
 
 /// A browser takes its time to start on a small machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running browser with one page; it ends with this value.
 #[derive(Debug)]
