@@ -1,0 +1,546 @@
+//! The main header of a codestream (ISO/IEC 15444-1 Annex A), and where its tile-parts lie.
+
+use std::ops::Range;
+
+use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
+
+use crate::bytes::{Cursor, Fields};
+
+const SOC: u16 = 0xff4f;
+const CAP: u16 = 0xff50;
+const SIZ: u16 = 0xff51;
+const COD: u16 = 0xff52;
+const COC: u16 = 0xff53;
+const TLM: u16 = 0xff55;
+const PLM: u16 = 0xff57;
+const PLT: u16 = 0xff58;
+const QCD: u16 = 0xff5c;
+const PPM: u16 = 0xff60;
+const COM: u16 = 0xff64;
+const SOT: u16 = 0xff90;
+const SOD: u16 = 0xff93;
+const EOC: u16 = 0xffd9;
+
+/// Largest main header kept, pointer segments not counted.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
+
+/// Marker segments of one header: more are no picture but an attack.
+const MAX_SEGMENTS: u32 = 100_000;
+
+/// Tile-parts whose headers are looked into when the image is opened.
+const MAX_PARTS_AT_OPEN: usize = 256;
+
+/// One component of the SIZ segment (A.5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Component {
+    /// Significant bits, 1 to 38.
+    pub(crate) bit_depth: u32,
+    /// Whether samples are signed.
+    pub(crate) signed: bool,
+    /// Horizontal distance of samples on the reference grid (`XRsiz`).
+    pub(crate) dx: u32,
+    /// Vertical distance (`YRsiz`).
+    pub(crate) dy: u32,
+}
+
+/// The SIZ segment: the image on the reference grid (B.2, B.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// Left, top, right, bottom edge of the image.
+    pub(crate) image: [u32; 4],
+    /// Left and top edge of the first tile.
+    pub(crate) tile_origin: [u32; 2],
+    /// Width and height of a tile.
+    pub(crate) tile: [u32; 2],
+    /// The components, at least one.
+    pub(crate) components: Vec<Component>,
+}
+
+impl Size {
+    /// Tiles across and down (B-5).
+    pub(crate) fn tile_grid(&self) -> [u32; 2] {
+        let [_, _, x1, y1] = self.image;
+        [
+            (x1 - self.tile_origin[0]).div_ceil(self.tile[0]),
+            (y1 - self.tile_origin[1]).div_ceil(self.tile[1]),
+        ]
+    }
+
+    /// Columns and rows of the tiles that an area of the reference grid touches.
+    pub(crate) fn tiles_of(&self, area: [u32; 4]) -> [Range<u32>; 2] {
+        let [x0, y0, x1, y1] = area;
+        let along = |low: u32, high: u32, axis: usize| {
+            let origin = self.tile_origin[axis];
+            let first = low.saturating_sub(origin) / self.tile[axis];
+            first..high.saturating_sub(origin).div_ceil(self.tile[axis])
+        };
+        [along(x0, x1, 0), along(y0, y1, 1)]
+    }
+}
+
+/// What a module has to know of the main header.
+#[derive(Clone, Debug)]
+pub(crate) struct MainHeader {
+    /// The SIZ segment.
+    pub(crate) size: Size,
+    /// Quality layers.
+    pub(crate) layers: u32,
+    /// Decompositions that every component of every tile seen has at least.
+    pub(crate) decompositions: u32,
+    /// Block coder of ISO/IEC 15444-15.
+    pub(crate) high_throughput: bool,
+    /// Comments of the encoder (A.9.2).
+    pub(crate) comments: Vec<Vec<u8>>,
+    /// The header without pointer segments (TLM, PLM): pieces of the file may follow it in any choice.
+    pub(crate) bytes: Vec<u8>,
+    /// Whether packet headers are kept in the main header, which ties them to all tile-parts in order.
+    pub(crate) packed_headers: bool,
+    /// From the first SOT to the end of the codestream.
+    pub(crate) tile_parts: Range<u64>,
+}
+
+impl MainHeader {
+    /// Reads the main header of a codestream and the headers of its first tile-parts.
+    ///
+    /// # Errors
+    /// `Format` for a broken header, `Unsupported` for what the codec cannot do, those of the source.
+    pub(crate) fn read(
+        source: &dyn ByteSource,
+        codestream: Range<u64>,
+        ctx: &CallContext<'_>,
+    ) -> Result<Self, DecodeError> {
+        let mut cursor = Cursor::new(source, codestream);
+        if cursor.u16()? != SOC {
+            return Err(DecodeError::format("the codestream does not start with SOC"));
+        }
+        let mut header = Header {
+            bytes: SOC.to_be_bytes().to_vec(),
+            ..Header::default()
+        };
+        let mut count = 0;
+        loop {
+            let marker = cursor.u16()?;
+            if marker == SOT {
+                break;
+            }
+            if marker == EOC || marker == SOD || marker < 0xff00 {
+                return Err(DecodeError::format(format!(
+                    "marker {marker:04x} in the main header at offset {}",
+                    cursor.position() - 2
+                )));
+            }
+            count += 1;
+            if count > MAX_SEGMENTS {
+                return Err(DecodeError::format("too many segments in the main header"));
+            }
+            if count % 256 == 0 {
+                ctx.checkpoint()?;
+            }
+            header.segment(marker, &mut cursor)?;
+        }
+        let start = cursor.position() - 2;
+        let mut main = header.finish(start..start + 2 + cursor.left())?;
+        main.look_into_tile_parts(source, ctx)?;
+        Ok(main)
+    }
+
+    /// Tiles may have fewer decompositions than the main header says (A.6.1). Only the first tile-parts are
+    /// looked into, so that opening takes the same time for any size.
+    fn look_into_tile_parts(
+        &mut self,
+        source: &dyn ByteSource,
+        ctx: &CallContext<'_>,
+    ) -> Result<(), DecodeError> {
+        let mut parts = TileParts::new(source, self.tile_parts.clone());
+        for _ in 0..MAX_PARTS_AT_OPEN {
+            ctx.checkpoint()?;
+            // What is wrong behind the main header is found, and told, when those pixels are wanted.
+            let Ok(Some(part)) = parts.next() else { break };
+            let Ok(least) = part.decompositions(source, self.size.components.len()) else {
+                break;
+            };
+            self.decompositions = self.decompositions.min(least.unwrap_or(u32::MAX));
+        }
+        Ok(())
+    }
+}
+
+/// The main header while it is read.
+#[derive(Default)]
+struct Header {
+    size: Option<Size>,
+    style: Option<Style>,
+    least_decompositions: Option<u32>,
+    quantization: bool,
+    packed_headers: bool,
+    high_throughput: bool,
+    comments: Vec<Vec<u8>>,
+    bytes: Vec<u8>,
+}
+
+impl Header {
+    /// Reads one marker segment; the cursor stands behind its marker.
+    fn segment(&mut self, marker: u16, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+        if self.size.is_none() && marker != SIZ {
+            return Err(DecodeError::format(format!(
+                "marker {marker:04x} where SIZ was expected"
+            )));
+        }
+        let len = cursor.u16()?;
+        let body_len = len
+            .checked_sub(2)
+            .ok_or_else(|| DecodeError::format(format!("segment {marker:04x} is {len} bytes long")))?;
+        if marker == TLM || marker == PLM {
+            cursor.take_vec(u64::from(body_len))?;
+            return Ok(());
+        }
+        if self.bytes.len() as u64 + u64::from(len) > MAX_HEADER_BYTES {
+            return Err(DecodeError::limit(format!(
+                "a main header of more than {MAX_HEADER_BYTES} bytes"
+            )));
+        }
+        let body = cursor.take_vec(u64::from(body_len))?;
+        self.bytes.extend(marker.to_be_bytes());
+        self.bytes.extend(len.to_be_bytes());
+        self.bytes.extend(&body);
+        let short = || DecodeError::format(format!("segment {marker:04x} of {len} bytes is too short"));
+        match marker {
+            SIZ if self.size.is_some() => return Err(DecodeError::format("a second SIZ segment")),
+            SIZ => self.size = Some(read_size(&body)?),
+            COD => {
+                let style = Style::read(&body).ok_or_else(short)?;
+                self.note(style.decompositions);
+                self.high_throughput |= style.high_throughput;
+                self.style = Some(style);
+            }
+            COC => {
+                let count = self.size.as_ref().map_or(0, |size| size.components.len());
+                self.note(component_decompositions(&body, count).ok_or_else(short)?);
+            }
+            QCD => self.quantization = true,
+            PPM => self.packed_headers = true,
+            // Part 15 is the 15th bit of Pcap from the top (ISO/IEC 15444-1 A.5.2).
+            CAP => {
+                let pcap = Fields(&body).u32().ok_or_else(short)?;
+                self.high_throughput |= pcap & (1 << 17) != 0;
+            }
+            COM => self.comments.extend(body.get(2..).map(<[u8]>::to_vec)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, decompositions: u32) {
+        let least = self.least_decompositions.unwrap_or(u32::MAX);
+        self.least_decompositions = Some(least.min(decompositions));
+    }
+
+    fn finish(self, tile_parts: Range<u64>) -> Result<MainHeader, DecodeError> {
+        let missing = |what: &str| DecodeError::format(format!("the main header has no {what} segment"));
+        let size = self.size.ok_or_else(|| missing("SIZ"))?;
+        let style = self.style.ok_or_else(|| missing("COD"))?;
+        if !self.quantization {
+            return Err(missing("QCD"));
+        }
+        Ok(MainHeader {
+            size,
+            layers: style.layers,
+            decompositions: self.least_decompositions.unwrap_or(style.decompositions),
+            high_throughput: self.high_throughput,
+            comments: self.comments,
+            bytes: self.bytes,
+            packed_headers: self.packed_headers,
+            tile_parts,
+        })
+    }
+}
+
+/// The SIZ segment (A.5.1).
+fn read_size(body: &[u8]) -> Result<Size, DecodeError> {
+    let fields = &mut Fields(body);
+    let read = |fields: &mut Fields<'_>| -> Option<(Size, u16)> {
+        fields.u16()?;
+        let [x1, y1, x0, y0] = [fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?];
+        let tile = [fields.u32()?, fields.u32()?];
+        let tile_origin = [fields.u32()?, fields.u32()?];
+        let count = fields.u16()?;
+        let mut components = Vec::new();
+        while let Some(depth) = fields.u8() {
+            components.push(Component {
+                bit_depth: u32::from(depth & 0x7f) + 1,
+                signed: depth & 0x80 != 0,
+                dx: u32::from(fields.u8()?),
+                dy: u32::from(fields.u8()?),
+            });
+        }
+        let image = [x0, y0, x1, y1];
+        let size = Size {
+            image,
+            tile_origin,
+            tile,
+            components,
+        };
+        Some((size, count))
+    };
+    let (size, count) = read(fields).ok_or_else(|| DecodeError::format("the SIZ segment is too short"))?;
+    let wrong = |what: String| Err(DecodeError::format(format!("SIZ segment: {what}")));
+    let [x0, y0, x1, y1] = size.image;
+    let [tile_width, tile_height] = size.tile;
+    let [tile_x, tile_y] = size.tile_origin;
+    if x0 >= x1 || y0 >= y1 {
+        return wrong(format!("an image from {x0},{y0} to {x1},{y1}"));
+    }
+    // B.3: the first tile holds at least one pixel of the image.
+    let holds = |tile: u32, side: u32, image: u32| {
+        side > 0 && tile <= image && u64::from(tile) + u64::from(side) > u64::from(image)
+    };
+    if !holds(tile_x, tile_width, x0) || !holds(tile_y, tile_height, y0) {
+        return wrong(format!(
+            "a first tile of {tile_width}x{tile_height} at {tile_x},{tile_y} for an image at {x0},{y0}"
+        ));
+    }
+    if count == 0 || count > 16_384 || size.components.len() != usize::from(count) {
+        return wrong(format!(
+            "{count} components stated, {} described",
+            size.components.len()
+        ));
+    }
+    for (index, component) in size.components.iter().enumerate() {
+        if component.dx == 0 || component.dy == 0 || component.bit_depth > 38 {
+            return wrong(format!("component {index} is {component:?}"));
+        }
+        if x0.div_ceil(component.dx) >= x1.div_ceil(component.dx)
+            || y0.div_ceil(component.dy) >= y1.div_ceil(component.dy)
+        {
+            return wrong(format!("component {index} has no samples"));
+        }
+    }
+    let [cols, rows] = size.tile_grid();
+    if u64::from(cols) * u64::from(rows) > 65_535 {
+        return wrong(format!("{cols}x{rows} tiles, at most 65535 can be numbered"));
+    }
+    if x1 > i32::MAX as u32 || y1 > i32::MAX as u32 {
+        return Err(DecodeError::unsupported(format!(
+            "a reference grid of {x1}x{y1}: the codec counts to {}",
+            i32::MAX
+        )));
+    }
+    Ok(size)
+}
+
+/// What matters of a COD segment (A.6.1).
+struct Style {
+    layers: u32,
+    decompositions: u32,
+    high_throughput: bool,
+}
+
+impl Style {
+    fn read(body: &[u8]) -> Option<Self> {
+        let fields = &mut Fields(body);
+        let _style = fields.u8()?;
+        let _progression = fields.u8()?;
+        let layers = u32::from(fields.u16()?);
+        let _component_transform = fields.u8()?;
+        let decompositions = u32::from(fields.u8()?);
+        let _block_width = fields.u8()?;
+        let _block_height = fields.u8()?;
+        let block_style = fields.u8()?;
+        let _transform = fields.u8()?;
+        Some(Self {
+            layers: layers.max(1),
+            decompositions: decompositions.min(32),
+            high_throughput: block_style & 0x40 != 0,
+        })
+    }
+}
+
+/// The decompositions of a COC segment (A.6.2).
+fn component_decompositions(body: &[u8], component_count: usize) -> Option<u32> {
+    let fields = &mut Fields(body);
+    fields.uint(if component_count < 257 { 1 } else { 2 })?;
+    let _style = fields.u8()?;
+    fields.u8().map(|n| u32::from(n).min(32))
+}
+
+/// One tile-part (A.4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TilePart {
+    /// Number of the tile in the grid, row by row.
+    pub(crate) tile: u32,
+    /// From its SOT to its end, inside the file.
+    pub(crate) range: Range<u64>,
+}
+
+impl TilePart {
+    /// The fewest decompositions its header states, `None` if it states none.
+    fn decompositions(
+        &self,
+        source: &dyn ByteSource,
+        component_count: usize,
+    ) -> Result<Option<u32>, DecodeError> {
+        let mut cursor = Cursor::new(source, self.range.clone());
+        cursor.take::<12>()?;
+        let mut least: Option<u32> = None;
+        for _ in 0..MAX_SEGMENTS {
+            let marker = cursor.u16()?;
+            if marker == SOD {
+                break;
+            }
+            let len = u64::from(cursor.u16()?);
+            let next = cursor.position() + len.saturating_sub(2);
+            if marker == COD || marker == COC {
+                let body = cursor.take_vec(len.saturating_sub(2))?;
+                let found = match marker {
+                    COD => Style::read(&body).map(|style| style.decompositions),
+                    _ => component_decompositions(&body, component_count),
+                };
+                least = match (least, found) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                };
+            } else if marker == PLT && least.is_none() {
+                // Packet lengths come in many segments, and behind COD where there is one.
+                break;
+            }
+            cursor.seek(next);
+        }
+        Ok(least)
+    }
+}
+
+/// Walks from tile-part to tile-part.
+pub(crate) struct TileParts<'a> {
+    cursor: Cursor<'a>,
+}
+
+impl<'a> TileParts<'a> {
+    /// From the first SOT on.
+    pub(crate) fn new(source: &'a dyn ByteSource, range: Range<u64>) -> Self {
+        Self {
+            cursor: Cursor::new(source, range),
+        }
+    }
+
+    /// The next tile-part; `None` at EOC and at the end of the bytes.
+    ///
+    /// # Errors
+    /// `Format` when something else stands where a tile-part should.
+    pub(crate) fn next(&mut self) -> Result<Option<TilePart>, DecodeError> {
+        let start = self.cursor.position();
+        let end = start + self.cursor.left();
+        if self.cursor.left() < 12 {
+            return Ok(None);
+        }
+        let marker = self.cursor.u16()?;
+        if marker == EOC {
+            return Ok(None);
+        }
+        if marker != SOT || self.cursor.u16()? != 10 {
+            return Err(DecodeError::format(format!(
+                "no tile-part where one was expected, at offset {start}"
+            )));
+        }
+        let tile = u32::from(self.cursor.u16()?);
+        let len = u64::from(self.cursor.u32()?);
+        // A length of 0 means up to EOC, in the last tile-part only.
+        let end = match len {
+            0 => end,
+            1..=13 => {
+                return Err(DecodeError::format(format!(
+                    "a tile-part of {len} bytes at offset {start}"
+                )));
+            }
+            len => end.min(start + len),
+        };
+        self.cursor.seek(end);
+        Ok(Some(TilePart {
+            tile,
+            range: start..end,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_encoder::{Recipe, encode};
+    use iiphost_plugin_api::{Limits, PlainServices};
+    use proptest::prelude::*;
+
+    fn read(file: Vec<u8>) -> Result<MainHeader, DecodeError> {
+        let services = PlainServices::default();
+        let ctx = CallContext::new(Limits::default(), &services);
+        MainHeader::read(&file, 0..file.len() as u64, &ctx)
+    }
+
+    fn sample() -> Vec<u8> {
+        encode(&Recipe {
+            tile: Some((16, 16)),
+            layers: 3,
+            offset: (5, 3),
+            ..Recipe::new(40, 24, 3, 8)
+        })
+    }
+
+    #[test]
+    fn the_main_header_tells_what_the_encoder_was_asked_for() {
+        let file = sample();
+        let header = read(file.clone()).unwrap();
+        assert_eq!(header.size.image, [5, 3, 45, 27]);
+        assert_eq!(header.size.tile, [16, 16]);
+        assert_eq!(header.size.tile_grid(), [3, 2]);
+        assert_eq!(header.size.tiles_of([15, 3, 16, 17]), [0..1, 0..2]);
+        assert_eq!(header.size.components.len(), 3);
+        assert_eq!((header.layers, header.decompositions), (3, 3));
+        assert!(!header.high_throughput);
+        assert_eq!(header.bytes, file[..header.tile_parts.start as usize]);
+    }
+
+    #[test]
+    fn tile_parts_follow_each_other_to_the_end() {
+        let file = sample();
+        let header = read(file.clone()).unwrap();
+        let mut parts = TileParts::new(&file, header.tile_parts.clone());
+        let mut position = header.tile_parts.start;
+        for tile in 0..6 {
+            let part = parts.next().unwrap().unwrap();
+            assert_eq!((part.tile, part.range.start), (tile, position));
+            position = part.range.end;
+        }
+        assert_eq!(parts.next().unwrap(), None);
+        assert_eq!(position + 2, file.len() as u64);
+    }
+
+    #[test]
+    fn a_header_cut_anywhere_is_an_error() {
+        let file = sample();
+        let len = read(file.clone()).unwrap().tile_parts.start as usize;
+        for cut in 0..len + 2 {
+            assert!(read(file[..cut].to_vec()).is_err(), "cut after {cut} bytes");
+        }
+        assert!(read(file[..len + 2].to_vec()).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_headers_never_panic(flips in prop::collection::vec((0usize..200, any::<u8>()), 1..8)) {
+            let mut file = sample();
+            for (at, value) in flips {
+                if let Some(byte) = file.get_mut(at) {
+                    *byte = value;
+                }
+            }
+            if let Ok(header) = read(file.clone()) {
+                let size = &header.size;
+                prop_assert!(size.image[0] < size.image[2] && size.image[1] < size.image[3]);
+                let mut parts = TileParts::new(&file, header.tile_parts.clone());
+                for _ in 0..100 {
+                    if !matches!(parts.next(), Ok(Some(_))) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The module as the host sees it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use iiphost_plugin_api::{
+    ByteSource, Claim, DecodeError, FileHead, FormatInfo, ImageDecoder, ImageReader, ModuleInfo, OpenContext,
+    OptionKind, OptionSpec, Options, Threading, capability,
+};
+
+use crate::probe;
+use crate::reader::Jpeg2000Reader;
+use crate::store::TileStore;
+
+/// Name of the option for the store of decoded tiles.
+const TILE_STORE: &str = "tile_store_mb";
+
+/// Default of [`TILE_STORE`].
+const DEFAULT_TILE_STORE_MB: usize = 64;
+
+/// Decoder for JP2, JPX, JPH and bare codestreams.
+pub struct Jpeg2000Decoder {
+    store: Arc<TileStore>,
+    readers: AtomicU64,
+}
+
+impl Default for Jpeg2000Decoder {
+    fn default() -> Self {
+        Self {
+            store: Arc::new(TileStore::new(DEFAULT_TILE_STORE_MB << 20)),
+            readers: AtomicU64::new(0),
+        }
+    }
+}
+
+impl ImageDecoder for Jpeg2000Decoder {
+    fn describe(&self) -> ModuleInfo {
+        ModuleInfo {
+            id: "jpeg2000".into(),
+            name: "JPEG 2000".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            license: "(MIT OR Apache-2.0) AND BSD-2-Clause".into(),
+            formats: vec![
+                FormatInfo::new("JP2", "image/jp2", &["jp2"]),
+                FormatInfo::new("JPX", "image/jpx", &["jpx", "jpf"]),
+                FormatInfo::new("JPH", "image/jph", &["jph"]),
+                FormatInfo::new("JPEG 2000 codestream", "image/j2c", &["j2k", "j2c", "jpc"]),
+                FormatInfo::new("HTJ2K codestream", "image/jphc", &["jhc"]),
+            ],
+            capabilities: vec![capability::REGIONS, capability::QUALITY_LAYERS],
+            options: vec![OptionSpec {
+                name: TILE_STORE.into(),
+                kind: OptionKind::Integer,
+                default: DEFAULT_TILE_STORE_MB.to_string(),
+                description: "Megabytes for decoded tiles of all images; 0 decodes each tile by itself."
+                    .into(),
+            }],
+            threading: Threading::Reentrant,
+        }
+    }
+
+    fn configure(&mut self, options: &Options) -> Result<(), DecodeError> {
+        if let Some(text) = options.get(TILE_STORE) {
+            let megabytes: usize = text
+                .parse()
+                .ok()
+                .filter(|&megabytes| megabytes <= 1 << 20)
+                .ok_or_else(|| {
+                    DecodeError::usage(format!("{TILE_STORE} is {text:?}, expected 0 to 1048576"))
+                })?;
+            self.store = Arc::new(TileStore::new(megabytes << 20));
+        }
+        Ok(())
+    }
+
+    fn probe(&self, head: &FileHead<'_>) -> Claim {
+        probe::claim(head)
+    }
+
+    fn open(
+        &self,
+        source: Arc<dyn ByteSource>,
+        ctx: &OpenContext<'_>,
+    ) -> Result<Box<dyn ImageReader>, DecodeError> {
+        let id = self.readers.fetch_add(1, Ordering::Relaxed);
+        let reader = Jpeg2000Reader::open(source, Arc::clone(&self.store), id, ctx)?;
+        Ok(Box::new(reader))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_option_is_refused_by_name() {
+        let mut decoder = Jpeg2000Decoder::default();
+        let options = |value: &str| Options::new(vec![(TILE_STORE.into(), value.into())]);
+        assert!(decoder.configure(&options("0")).is_ok());
+        for wrong in ["", "-1", "x", "99999999999999999999", "1048577"] {
+            let error = decoder.configure(&options(wrong)).unwrap_err();
+            assert!(error.message().contains(TILE_STORE), "{error}");
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Pixels of a region of a level, without any cache.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use iiphost_plugin_api::{
+    AlphaMode, ByteSource, ColorModel, Cost, DecodeError, ErrorKind, ReadContext, Region,
+};
+use parking_lot::Mutex;
+
+use crate::average::Averager;
+use crate::codec::{self, Job};
+use crate::codestream::MainHeader;
+use crate::color::Bands;
+use crate::levels::Level;
+use crate::pixels::Pixels;
+use crate::splice::Splice;
+use crate::tile_index::TileIndex;
+use crate::unpack::{Frame, unpack};
+
+/// End of codestream, behind the pieces put together.
+const EOC: [u8; 2] = [0xff, 0xd9];
+
+/// Pixels of the codec's smallest reduction held while a smaller level is averaged from it.
+const AVERAGED_PIXELS: u64 = 4 << 20;
+
+/// Bytes the codec needs for a sample: those of the image, those of the tile, and its share of blocks.
+const BYTES_PER_SAMPLE: u64 = 10;
+
+/// Bytes the codec keeps for a code-block it does not decode.
+const BYTES_PER_BLOCK: u64 = 256;
+
+/// Samples of the usual code-block.
+const SAMPLES_PER_BLOCK: u64 = 64 * 64;
+
+/// The picture of a file.
+pub(crate) struct Picture {
+    source: Arc<dyn ByteSource>,
+    pub(crate) main: MainHeader,
+    pub(crate) bands: Bands,
+    pub(crate) levels: Vec<Level>,
+    /// Built at the first read of an image with several tiles; `Some(None)` where it cannot be.
+    index: Mutex<Option<Option<Arc<TileIndex>>>>,
+    warned: AtomicBool,
+}
+
+impl Picture {
+    pub(crate) fn new(
+        source: Arc<dyn ByteSource>,
+        main: MainHeader,
+        bands: Bands,
+        levels: Vec<Level>,
+    ) -> Self {
+        Self {
+            source,
+            main,
+            bands,
+            levels,
+            index: Mutex::new(None),
+            warned: AtomicBool::new(false),
+        }
+    }
+
+    /// Decodes a region of a level.
+    ///
+    /// # Errors
+    /// `LimitExceeded` before anything is decoded; `Format` for a codestream that gives no pixels here.
+    pub(crate) fn decode(
+        &self,
+        level: &Level,
+        region: Region,
+        layers: u32,
+        ctx: &ReadContext<'_>,
+    ) -> Result<Pixels, DecodeError> {
+        ctx.checkpoint()?;
+        if level.halvings > 0 {
+            self.average(level, region, layers, ctx)
+        } else {
+            self.reduced(level, region, layers, ctx)
+        }
+    }
+
+    /// A level the codec makes by itself.
+    fn reduced(
+        &self,
+        level: &Level,
+        region: Region,
+        layers: u32,
+        ctx: &ReadContext<'_>,
+    ) -> Result<Pixels, DecodeError> {
+        let area = self.area(level, &region);
+        let (pixels, bytes) = self.weight(level, &region, area);
+        ctx.limits.check_pixels(pixels)?;
+        ctx.limits.check_bytes(bytes)?;
+        let tiles = self.tiles(area);
+        match self.decode_area(level, region, area, &tiles, layers, ctx) {
+            // One broken tile does not take its neighbors along.
+            Err(error) if error.kind() == ErrorKind::Format && tiles.len() > 1 => {
+                self.tile_by_tile(level, region, &tiles, layers, ctx, error)
+            }
+            other => other,
+        }
+    }
+
+    fn decode_area(
+        &self,
+        level: &Level,
+        region: Region,
+        area: [u32; 4],
+        tiles: &[u32],
+        layers: u32,
+        ctx: &ReadContext<'_>,
+    ) -> Result<Pixels, DecodeError> {
+        let mut out = Pixels::zeros(region, self.bands.pixel_bytes())?;
+        let index = self.index(ctx)?;
+        let mut splice = Splice::new(&*self.source);
+        splice.push_bytes(&self.main.bytes);
+        match &index {
+            None => splice.push_range(self.main.tile_parts.clone()),
+            Some(index) => {
+                let header_len = splice.len();
+                tiles
+                    .iter()
+                    .flat_map(|&tile| index.parts(tile))
+                    .for_each(|range| splice.push_range(range));
+                if splice.len() == header_len {
+                    // Behind the point where the file was cut: what is there is still worth showing.
+                    if index.is_empty() {
+                        return Err(DecodeError::format("the codestream has no tile-parts"));
+                    }
+                    self.warn(ctx, "tiles are missing from the codestream and left blank");
+                    return Ok(out);
+                }
+                splice.push_bytes(&EOC);
+            }
+        }
+        let job = Job {
+            reduction: level.reduction,
+            layers,
+            area,
+            threads: ctx.limits.max_threads,
+        };
+        let decoded = codec::decode(&splice, &job, ctx)?;
+        if let Some(first) = decoded.complaints.first() {
+            self.warn(ctx, &format!("decoded as far as it goes: {first}"));
+        }
+        let frame = Frame {
+            level,
+            area,
+            components: &self.main.size.components,
+        };
+        unpack(&decoded, &frame, &self.bands, &mut out)?;
+        Ok(out)
+    }
+
+    /// Decodes each codestream tile by itself and leaves those blank that fail.
+    fn tile_by_tile(
+        &self,
+        level: &Level,
+        region: Region,
+        tiles: &[u32],
+        layers: u32,
+        ctx: &ReadContext<'_>,
+        error: DecodeError,
+    ) -> Result<Pixels, DecodeError> {
+        let mut out = Pixels::zeros(region, self.bands.pixel_bytes())?;
+        let mut shown = false;
+        for &tile in tiles {
+            ctx.checkpoint()?;
+            let Some(part) = self
+                .tile_region(level, tile)
+                .and_then(|r| r.intersection(&region))
+            else {
+                continue;
+            };
+            let area = self.area(level, &part);
+            // Upsampling reaches over the edge of a tile, so its area may touch others.
+            match self.decode_area(level, part, area, &self.tiles(area), layers, ctx) {
+                Ok(pixels) => {
+                    out.paste(&pixels);
+                    shown = true;
+                }
+                Err(error) if error.kind() == ErrorKind::Format => {
+                    self.warn(ctx, &format!("tile {tile} left blank: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if shown { Ok(out) } else { Err(error) }
+    }
+
+    /// A level below the smallest the codec makes: averages of it, in strips that fit memory.
+    fn average(
+        &self,
+        level: &Level,
+        region: Region,
+        layers: u32,
+        ctx: &ReadContext<'_>,
+    ) -> Result<Pixels, DecodeError> {
+        let missing = || DecodeError::new(ErrorKind::Internal, "an averaged level without a larger one");
+        let base = self
+            .levels
+            .iter()
+            .find(|base| base.halvings == 0 && base.reduction == level.reduction)
+            .ok_or_else(missing)?;
+        let shift = level.halvings;
+        let mut out = Pixels::zeros(region, self.bands.pixel_bytes())?;
+        let per_row = u64::from(region.width) << (2 * shift).min(40);
+        let strip = u32::try_from((AVERAGED_PIXELS / per_row.max(1)).max(1)).unwrap_or(u32::MAX);
+        // A strip is one row of the level at least; where that alone is too wide, it is cut in pieces.
+        let piece = u32::try_from((AVERAGED_PIXELS >> (2 * shift).min(40)).max(1)).unwrap_or(u32::MAX);
+        let mut top = 0;
+        while top < region.height {
+            let height = strip.min(region.height - top);
+            let mut left = 0;
+            while left < region.width {
+                ctx.checkpoint()?;
+                let width = piece.min(region.width - left);
+                let part = Region::new(region.x + left, region.y + top, width, height);
+                let source = source_region(level, base, &part);
+                let pixels = self.reduced(base, source, layers, ctx)?;
+                let averager = Averager {
+                    bands: self.bands.channels.len(),
+                    sample_format: self.bands.sample_format(),
+                    weight: self.weight_band(),
+                    signed: (self.bands.color_model == ColorModel::CieLab).then_some(1..3),
+                };
+                let origin = [0, 1].map(|axis| {
+                    let start = [part.x, part.y][axis] + level.edges[axis];
+                    (u64::from(start) << shift) - u64::from(base.edges[axis])
+                });
+                let made = averager.average(&pixels, origin, 1 << shift, part)?;
+                out.paste(&made);
+                left += width;
+            }
+            top += height;
+        }
+        Ok(out)
+    }
+
+    /// The band colors are weighted by when they are averaged.
+    fn weight_band(&self) -> Option<usize> {
+        let colors = match self.bands.color_model {
+            ColorModel::Grey => 1,
+            ColorModel::Cmyk => 4,
+            ColorModel::Rgb | ColorModel::CieLab => 3,
+            _ => self.bands.channels.len().saturating_sub(1),
+        };
+        (self.bands.alpha == AlphaMode::Unassociated).then_some(colors)
+    }
+
+    /// The rectangle of the reference grid that holds all samples of a region.
+    fn area(&self, level: &Level, region: &Region) -> [u32; 4] {
+        let size = &self.main.size;
+        let along = |start: u32, len: u32, axis: usize, step: u32| {
+            let (low, high) = (level.edges[axis], level.edges[axis + 2]);
+            // A pixel between two samples of a component takes the one before it.
+            let back = if step > 1 { step } else { 0 };
+            let first = (low + start).saturating_sub(back).max(low);
+            let last = low + start + len;
+            let grid = |value: u32, edge: u32| {
+                let value = u64::from(value) << level.reduction;
+                u32::try_from(value).unwrap_or(u32::MAX).min(edge)
+            };
+            let (edge0, edge1) = (size.image[axis], size.image[axis + 2]);
+            (
+                if first == low { edge0 } else { grid(first, edge1) },
+                if last >= high { edge1 } else { grid(last, edge1) },
+            )
+        };
+        let step =
+            |of: fn(&crate::codestream::Component) -> u32| size.components.iter().map(of).max().unwrap_or(1);
+        let (x0, x1) = along(region.x, region.width, 0, step(|c| c.dx));
+        let (y0, y1) = along(region.y, region.height, 1, step(|c| c.dy));
+        [x0, y0, x1, y1]
+    }
+
+    /// The codestream tiles an area touches.
+    fn tiles(&self, area: [u32; 4]) -> Vec<u32> {
+        let [cols, rows] = self.main.size.tiles_of(area);
+        let [across, _] = self.main.size.tile_grid();
+        rows.flat_map(|row| cols.clone().map(move |col| row * across + col))
+            .collect()
+    }
+
+    /// Where a codestream tile lies in a level, `None` if it has no pixels there.
+    fn tile_region(&self, level: &Level, tile: u32) -> Option<Region> {
+        let size = &self.main.size;
+        let [across, _] = size.tile_grid();
+        let place = [tile % across, tile / across];
+        let along = |axis: usize| {
+            let start =
+                u64::from(size.tile_origin[axis]) + u64::from(place[axis]) * u64::from(size.tile[axis]);
+            let end = start + u64::from(size.tile[axis]);
+            let (low, high) = (level.edges[axis], level.edges[axis + 2]);
+            let to_level = |value: u64| {
+                let rounded = value.div_ceil(1 << level.reduction);
+                u32::try_from(rounded).unwrap_or(u32::MAX).clamp(low, high) - low
+            };
+            (to_level(start), to_level(end))
+        };
+        let ((x0, x1), (y0, y1)) = (along(0), along(1));
+        (x0 < x1 && y0 < y1).then(|| Region::new(x0, y0, x1 - x0, y1 - y0))
+    }
+
+    /// The index of tile-parts; `None` for an image that is read from its start each time.
+    fn index(&self, ctx: &ReadContext<'_>) -> Result<Option<Arc<TileIndex>>, DecodeError> {
+        if self.main.size.tile_grid() == [1, 1] || self.main.packed_headers {
+            return Ok(None);
+        }
+        // Held while the index is built: others need it too, and building it takes milliseconds.
+        let mut slot = self.index.lock();
+        if let Some(known) = &*slot {
+            return Ok(known.clone());
+        }
+        let built = TileIndex::build(&*self.source, self.main.tile_parts.clone(), ctx)?.map(Arc::new);
+        if let Some(broken) = built.as_ref().and_then(|index| index.broken.as_ref()) {
+            self.warn(ctx, &format!("decoded as far as it goes: {broken}"));
+        }
+        Ok(slot.insert(built).clone())
+    }
+
+    /// Tells the operator once about a broken file.
+    fn warn(&self, ctx: &ReadContext<'_>, message: &str) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            ctx.warn(message);
+        }
+    }
+
+    /// Pixels decoded and bytes needed for an area.
+    fn weight(&self, level: &Level, region: &Region, area: [u32; 4]) -> (u64, u64) {
+        let size = &self.main.size;
+        let components = size.components.len() as u64;
+        let out = region.pixels().saturating_mul(self.bands.pixel_bytes() as u64);
+        let pixels = region.pixels();
+        let samples = pixels.saturating_mul(components).saturating_mul(BYTES_PER_SAMPLE);
+        // Blocks are made for all of a tile, wanted or not, and its bytes are read.
+        let tile_count = self.tiles(area).len() as u64;
+        let [width, height] = [0, 1].map(|axis| {
+            let side = size.tile[axis].min(size.image[axis + 2] - size.image[axis]);
+            u64::from(side >> level.reduction.min(31)) + 1
+        });
+        // The tiles are decoded one after the other.
+        let blocks =
+            width.saturating_mul(height).saturating_mul(components) / SAMPLES_PER_BLOCK * BYTES_PER_BLOCK;
+        let [cols, rows] = size.tile_grid();
+        let all = u64::from(cols) * u64::from(rows);
+        let bytes = self.main.tile_parts.end - self.main.tile_parts.start;
+        let read = bytes / all.max(1) * tile_count.min(1);
+        (
+            pixels,
+            out.saturating_add(samples)
+                .saturating_add(blocks)
+                .saturating_add(read),
+        )
+    }
+
+    /// What a read costs.
+    pub(crate) fn cost(&self, level: &Level, region: &Region) -> Cost {
+        let base = self
+            .levels
+            .iter()
+            .find(|base| base.halvings == 0 && base.reduction == level.reduction);
+        let (Some(base), true) = (base, level.halvings > 0) else {
+            return self.reduced_cost(level, region);
+        };
+        self.reduced_cost(base, &source_region(level, base, region))
+    }
+
+    fn reduced_cost(&self, level: &Level, region: &Region) -> Cost {
+        let area = self.area(level, region);
+        let (pixels, memory) = self.weight(level, region, area);
+        let [cols, rows] = self.main.size.tile_grid();
+        let all = (u64::from(cols) * u64::from(rows)).max(1);
+        let bytes = self.main.tile_parts.end - self.main.tile_parts.start;
+        let part = self.tiles(area).len() as u64;
+        Cost {
+            bytes_read: (bytes / all).saturating_mul(part),
+            pixels_decoded: pixels,
+            memory_bytes: memory,
+        }
+    }
+
+    /// Tiles that a burst should decode at once, by side: as many as one codestream tile has. Smaller
+    /// codestream tiles are decoded whole anyway, so there is nothing to gain.
+    pub(crate) fn block(&self, level: &Level) -> u32 {
+        let size = &self.main.size;
+        let power = level.reduction + level.halvings;
+        let side = (size.tile[0].max(size.tile[1]) >> power.min(31)).max(1);
+        let aligned = [0, 1]
+            .iter()
+            .all(|&axis| size.tile_origin[axis] == size.image[axis]);
+        if level.halvings > 0 {
+            return 4;
+        }
+        match side {
+            0..=128 => 1,
+            129..=256 if aligned => 1,
+            129..=512 => 2,
+            _ => 4,
+        }
+    }
+}
+
+/// The pixels of the larger level that a region of an averaged level is made from.
+fn source_region(level: &Level, base: &Level, region: &Region) -> Region {
+    let along = |start: u32, len: u32, axis: usize| {
+        let (low, high) = (u64::from(base.edges[axis]), u64::from(base.edges[axis + 2]));
+        let first = u64::from(level.edges[axis]) + u64::from(start);
+        let x0 = (first << level.halvings).clamp(low, high - 1);
+        let x1 = ((first + u64::from(len)) << level.halvings).clamp(x0 + 1, high);
+        // Both are edges of the level or lie between them.
+        ((x0 - low) as u32, (x1 - x0) as u32)
+    };
+    let (x, width) = along(region.x, region.width, 0);
+    let (y, height) = along(region.y, region.height, 1);
+    Region::new(x, y, width, height)
+}
