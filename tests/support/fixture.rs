@@ -94,9 +94,15 @@ impl TiffFile {
     /// A tiled pyramid of a picture and its halves.
     #[must_use]
     pub fn pyramid(picture: &Picture, layout: Layout) -> Self {
+        Self::of_levels(picture.pyramid(layout.levels), layout)
+    }
+
+    /// A tiled pyramid of any levels, the full size first; their number is not taken from the layout.
+    #[must_use]
+    pub fn of_levels(levels: Vec<Picture>, layout: Layout) -> Self {
         let mut file = Self {
             bytes: Vec::new(),
-            levels: picture.pyramid(layout.levels),
+            levels,
             layout,
             places: Vec::new(),
             links: Vec::new(),

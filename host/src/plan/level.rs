@@ -6,6 +6,10 @@ use super::geometry::{FractionalRegion, Resolved, tile_region};
 use crate::image_info::Page;
 use crate::limits::Size;
 
+/// Of sides below this, one pixel is too much to be rounding: a level on which a region of one pixel has
+/// half a pixel does not show that pixel.
+pub(super) const ROUNDING_FROM: u32 = 16;
+
 /// The smallest level on which the region has at least the wanted pixels; level 0 if none has.
 ///
 /// A side the client did not name (`derived`: width, height) may be one pixel short: it was rounded.
@@ -17,7 +21,8 @@ pub(super) fn smallest_covering(
 ) -> usize {
     // The small term keeps 0.1 × 1000 from being 99.
     let covers = |side: u32, fraction: f64, wanted: u32, derived: bool| {
-        (f64::from(side) * fraction + 1e-6).floor() + f64::from(u8::from(derived)) >= f64::from(wanted)
+        let short = derived && wanted >= ROUNDING_FROM;
+        (f64::from(side) * fraction + 1e-6).floor() + f64::from(u8::from(short)) >= f64::from(wanted)
     };
     page.levels
         .iter()

@@ -195,9 +195,8 @@ fn scaled(view: &View, page: &Page, whole: Size, region: Region) -> Result<Plan,
 
 /// The level that is the page at a size, exactly or but for the rounding of its last pixel.
 fn stored_at(page: &Page, whole: Size) -> Option<usize> {
-    // Of small pictures one pixel is too much to be rounding: 3x3 is not 2x2 with a column to spare.
-    const ROUNDING_FROM: u32 = 16;
-    let near = |a: u32, b: u32| a == b || (a.abs_diff(b) == 1 && b >= ROUNDING_FROM);
+    // 3x3 is not 2x2 with a column to spare.
+    let near = |a: u32, b: u32| a == b || (a.abs_diff(b) == 1 && b >= level::ROUNDING_FROM);
     let sizes = || page.levels.iter().map(|level| level.size);
     sizes()
         .position(|size| size == whole)

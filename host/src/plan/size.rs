@@ -1,6 +1,6 @@
 //! Output sizes: what was asked, what the protocol's rules and the server's limits make of it.
 
-use super::geometry::Resolved;
+use super::geometry::{Resolved, percent_of};
 use crate::error::Error;
 use crate::limits::{Limits, Size};
 use crate::view::{OverLimit, SizeRules, SizeSpec, Upscaling};
@@ -78,8 +78,7 @@ pub(super) fn output_size(
             ((height as f64 * ratio).round().max(1.0), height as f64)
         }
         SizeSpec::Percent(percent) => {
-            let side = |full: f64| (full * percent / 100.0).round();
-            let sides = (side(natural.0), side(natural.1));
+            let sides = (percent_of(natural.0, percent), percent_of(natural.1, percent));
             if sides.0 < 1.0 || sides.1 < 1.0 {
                 return Err(Error::bad_request("the size is smaller than one pixel"));
             }

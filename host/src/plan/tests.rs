@@ -285,6 +285,46 @@ fn iiif_sizes_follow_the_rules_of_version_3() {
 }
 
 #[test]
+fn percentages_round_as_decimals_do() {
+    let page = pyramid(3000, 2000);
+    let percent = |n| {
+        let plan = iiif(&page, RegionSpec::Full, SizeSpec::Percent(n), IIIF3, 5000).unwrap();
+        (plan.size.width, plan.size.height)
+    };
+    // 283.5 and 282.5, although 9.45 and 14.125 times these sides are less in binary.
+    assert_eq!(percent(9.45), (284, 189));
+    assert_eq!(percent(14.125), (424, 283));
+    let region = RegionSpec::Percent {
+        x: 9.45,
+        y: 0.0,
+        width: 10.0,
+        height: 100.0,
+    };
+    let plan = iiif(&page, region, SizeSpec::Max { upscale: false }, IIIF3, 5000).unwrap();
+    assert_eq!(plan.full_region, Region::new(284, 0, 300, 2000));
+}
+
+#[test]
+fn a_region_of_one_pixel_is_that_pixel() {
+    let page = pyramid(1, 20_000);
+    let pixel = RegionSpec::Pixels {
+        x: 0,
+        y: 9999,
+        width: 1,
+        height: 1,
+    };
+    for size in [
+        SizeSpec::Width(1),
+        SizeSpec::Height(1),
+        SizeSpec::Exact(1, 1),
+        SizeSpec::Max { upscale: false },
+    ] {
+        let plan = iiif(&page, pixel, size, IIIF3, 5000).unwrap();
+        assert_eq!((plan.level, plan.source), (0, Region::new(0, 9999, 1, 1)), "{size:?}");
+    }
+}
+
+#[test]
 fn enlarging_that_is_switched_off_is_501_or_the_own_size() {
     let page = pyramid(1000, 700);
     let limits = limits(5000, false);
