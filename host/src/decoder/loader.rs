@@ -12,7 +12,7 @@ use iiphost_plugin_api::{Options, host};
 use super::registry::Module;
 
 /// The modules every installation has, in the order they are asked last.
-const BUILT_IN: &[&str] = &["tiff"];
+const BUILT_IN: &[&str] = &["tiff", "jpeg"];
 
 /// How long a library may take to load.
 const LOAD_TIME: Duration = Duration::from_secs(10);
@@ -335,17 +335,25 @@ mod tests {
 
     #[test]
     fn built_in_modules_come_last_unless_named_or_left_out() {
-        assert_eq!(names(""), [("tiff".to_owned(), Origin::BuiltIn)]);
+        assert_eq!(
+            names(""),
+            [
+                ("tiff".to_owned(), Origin::BuiltIn),
+                ("jpeg".to_owned(), Origin::BuiltIn)
+            ]
+        );
         assert_eq!(
             names("/opt/x.so, optional:y"),
             [
                 ("/opt/x.so".to_owned(), Origin::Listed),
                 ("y".to_owned(), Origin::Optional),
-                ("tiff".to_owned(), Origin::BuiltIn)
+                ("tiff".to_owned(), Origin::BuiltIn),
+                ("jpeg".to_owned(), Origin::BuiltIn)
             ]
         );
         assert_eq!(names("tiff,/opt/x.so")[0].0, "tiff");
-        assert_eq!(names("-tiff"), []);
+        assert_eq!(names("jpeg,-tiff"), [("jpeg".to_owned(), Origin::BuiltIn)]);
+        assert_eq!(names("-tiff,-jpeg"), []);
     }
 
     #[test]
