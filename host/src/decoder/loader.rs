@@ -12,7 +12,7 @@ use iiphost_plugin_api::{Options, host};
 use super::registry::Module;
 
 /// The modules every installation has, in the order they are asked last.
-const BUILT_IN: &[&str] = &["tiff", "jpeg2000"];
+const BUILT_IN: &[&str] = &["tiff", "jpeg2000", "jpeg"];
 
 /// How long a library may take to load.
 const LOAD_TIME: Duration = Duration::from_secs(10);
@@ -336,18 +336,20 @@ mod tests {
     #[test]
     fn built_in_modules_come_last_unless_named_or_left_out() {
         let built_in = |name: &str| (name.to_owned(), Origin::BuiltIn);
-        assert_eq!(names(""), [built_in("tiff"), built_in("jpeg2000")]);
+        assert_eq!(names(""), [built_in("tiff"), built_in("jpeg2000"), built_in("jpeg")]);
         assert_eq!(
             names("/opt/x.so, optional:y"),
             [
                 ("/opt/x.so".to_owned(), Origin::Listed),
                 ("y".to_owned(), Origin::Optional),
                 built_in("tiff"),
-                built_in("jpeg2000")
+                built_in("jpeg2000"),
+                built_in("jpeg")
             ]
         );
         assert_eq!(names("jpeg2000,/opt/x.so")[0].0, "jpeg2000");
-        assert_eq!(names("-tiff"), [built_in("jpeg2000")]);
+        assert_eq!(names("jpeg,-tiff"), [built_in("jpeg"), built_in("jpeg2000")]);
+        assert_eq!(names("-tiff,-jpeg,-jpeg2000"), []);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Inks shown on a screen: CMYK without a profile.
 
-use iiphost_plugin_api::ColorModel;
+use iiphost_plugin_api::{ColorModel, SampleFormat};
 
 use super::depth::map_depths;
 use crate::error::Error;
@@ -11,6 +11,7 @@ pub(super) fn to_rgb(raster: Raster, max_bytes: u64) -> Result<Raster, Error> {
     if raster.color_model != ColorModel::Cmyk || raster.band_count < 4 {
         return Ok(raster);
     }
+    let raster = at_most_16_bits(raster, max_bytes)?;
     let all = raster.band_count as usize;
     sample_count(
         raster.size,
@@ -36,11 +37,33 @@ pub(super) fn to_rgb(raster: Raster, max_bytes: u64) -> Result<Raster, Error> {
     Ok(rgb)
 }
 
+/// Inks of more than 16 bits in 16: more is never shown. Floating-point inks go from 0 to 1; what is no
+/// number is no ink.
+fn at_most_16_bits(mut raster: Raster, max_bytes: u64) -> Result<Raster, Error> {
+    let top = f64::from(u16::MAX);
+    let scaled: Vec<u16> = match &raster.samples {
+        Samples::U8(_) | Samples::U16(_) => return Ok(raster),
+        Samples::U32(v) => {
+            sample_count(raster.size, raster.band_count, SampleFormat::U16, max_bytes)?;
+            let shift = raster.bit_depth.clamp(16, 32) - 16;
+            // The shift leaves 16 bits.
+            v.iter().map(|&v| (v >> shift) as u16).collect()
+        }
+        Samples::F32(v) => {
+            sample_count(raster.size, raster.band_count, SampleFormat::U16, max_bytes)?;
+            // Casting NaN gives 0.
+            v.iter().map(|&v| (f64::from(v) * top).round().clamp(0.0, top) as u16).collect()
+        }
+    };
+    raster.samples = Samples::U16(scaled);
+    raster.bit_depth = 16;
+    Ok(raster)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::limits::Size;
-    use iiphost_plugin_api::SampleFormat;
 
     #[test]
     fn no_ink_is_white_and_black_ink_covers_all() {
@@ -53,5 +76,23 @@ mod tests {
             Samples::U8(vec![255, 255, 255, 0, 0, 0, 0, 255, 127])
         );
         assert_eq!(rgb.color_model, ColorModel::Rgb);
+    }
+
+    #[test]
+    fn inks_of_any_depth_are_shown() {
+        let inks = [0.0f32, 1.0, 0.5, 0.0, f32::NAN, f32::INFINITY, -1.0, 0.0];
+        let mut raster = Raster::zeros(Size::new(2, 1), 4, SampleFormat::F32, 100).unwrap();
+        raster.color_model = ColorModel::Cmyk;
+        raster.samples = Samples::F32(inks.to_vec());
+        let rgb = to_rgb(raster, 100).unwrap();
+        assert_eq!(
+            rgb.samples,
+            Samples::U16(vec![65_535, 0, 32_767, 65_535, 0, 65_535])
+        );
+        let mut raster = Raster::zeros(Size::new(1, 1), 4, SampleFormat::U32, 100).unwrap();
+        raster.color_model = ColorModel::Cmyk;
+        raster.samples = Samples::U32(vec![0, u32::MAX, 0, 0]);
+        let rgb = to_rgb(raster, 100).unwrap();
+        assert_eq!(rgb.samples, Samples::U16(vec![65_535, 0, 65_535]));
     }
 }
