@@ -94,9 +94,16 @@ impl TiffFile {
     /// A tiled pyramid of a picture and its halves.
     #[must_use]
     pub fn pyramid(picture: &Picture, layout: Layout) -> Self {
+        Self::chain(picture.pyramid(layout.levels), layout)
+    }
+
+    /// Tiled pictures, one directory after the other: levels if they become smaller, a stack if they are of
+    /// one size.
+    #[must_use]
+    pub fn chain(levels: Vec<Picture>, layout: Layout) -> Self {
         let mut file = Self {
             bytes: Vec::new(),
-            levels: picture.pyramid(layout.levels),
+            levels,
             layout,
             places: Vec::new(),
             links: Vec::new(),

@@ -164,7 +164,9 @@ mod tests {
     #[test]
     fn many_pixels_are_converted_as_one() {
         let bands = 4;
-        let source: Vec<u8> = (0..(2 * BLOCK + 5) * bands).map(|i| (i * 37 % 256) as u8).collect();
+        let source: Vec<u8> = (0..(2 * BLOCK + 5) * bands)
+            .map(|i| (i * 37 % 256) as u8)
+            .collect();
         let mut out = vec![-1.0; source.len()];
         convert(&source, bands, from_u8, &mut out, bands);
         for (p, o) in source.chunks_exact(bands).zip(out.chunks_exact(bands)) {

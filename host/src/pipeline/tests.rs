@@ -735,15 +735,27 @@ fn every_way_of_painting_gives_the_same_colors() {
     let samples: Vec<u8> = (0..40u8 * 5).collect();
     let floats = samples.iter().map(|s| f32::from(*s) / 255.0).collect();
     let two_bands = samples.iter().flat_map(|s| [*s, 255 - *s]).collect();
-    for map in [ColorMap::Hot, ColorMap::Cold, ColorMap::Jet, ColorMap::Red, ColorMap::Blue] {
+    for map in [
+        ColorMap::Hot,
+        ColorMap::Cold,
+        ColorMap::Jet,
+        ColorMap::Red,
+        ColorMap::Blue,
+    ] {
         let painted = bytes(&picture(40, 1, Samples::U8(samples.clone())), &mapped(map));
-        assert_eq!(bytes(&picture(40, 1, Samples::F32(Vec::clone(&floats))), &mapped(map)), painted);
+        assert_eq!(
+            bytes(&picture(40, 1, Samples::F32(Vec::clone(&floats))), &mapped(map)),
+            painted
+        );
         let filtered = with(|p| {
             p.color_map = Some(map);
             p.kernel = Some(vec![0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
         });
         for (bands, samples) in [(1, samples.clone()), (2, Vec::clone(&two_bands))] {
-            assert_eq!(bytes(&picture(40, bands, Samples::U8(samples)), &filtered), painted);
+            assert_eq!(
+                bytes(&picture(40, bands, Samples::U8(samples)), &filtered),
+                painted
+            );
         }
     }
 }
