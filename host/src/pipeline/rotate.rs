@@ -241,7 +241,7 @@ const LANE: u32 = 21;
 fn weights(fx: u32, fy: u32) -> [u64; 4] {
     let (x, y) = (fx >> (32 - WEIGHT), fy >> (32 - WEIGHT));
     let both = (x * y + (1 << (WEIGHT - 1))) >> WEIGHT;
-    [(1 << WEIGHT) - x - y + both, x - both, y - both, both].map(u64::from)
+    [(1 << WEIGHT) + both - x - y, x - both, y - both, both].map(u64::from)
 }
 
 impl Between for u8 {
