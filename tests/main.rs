@@ -15,6 +15,7 @@ mod fastcgi_abuse;
 mod http;
 mod iiif;
 mod iip;
+mod iip_sessions;
 mod load;
 mod modules;
 mod nginx;

@@ -97,7 +97,8 @@ impl TiffFile {
         Self::of_levels(picture.pyramid(layout.levels), layout)
     }
 
-    /// A tiled pyramid of any levels, the full size first; their number is not taken from the layout.
+    /// Tiled pictures, one directory after the other: levels if they become smaller, a stack if they are of
+    /// one size. Their number is not taken from the layout.
     #[must_use]
     pub fn of_levels(levels: Vec<Picture>, layout: Layout) -> Self {
         let mut file = Self {

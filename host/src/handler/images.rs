@@ -154,13 +154,18 @@ impl Images for Provider<'_> {
         let no_view = || Error::not_found("no such view");
         let Some(sequence) = &image.sequence else {
             let info = &image.image.info;
-            if info.pages.len() == 1 {
-                return Ok((image.clone(), 0));
-            }
             // Views by their place in the list; pages that are no views by their number in the file.
-            let number = usize::try_from(horizontal).map_err(|_| no_view())?;
-            let listed = info.views.get(number).copied();
-            let page = listed.or_else(|| (number < info.pages.len()).then_some(number));
+            let number = usize::try_from(horizontal).ok();
+            let listed = number.and_then(|number| info.views.get(number)).copied();
+            let unlisted = || number.filter(|&number| number < info.pages.len());
+            let page = match info.views.as_slice() {
+                // The only view of an image is meant by every number that is not that of another picture
+                // in the file; a smaller size of the view is none.
+                &[only] => unlisted()
+                    .filter(|&page| !is_size_of(info, only, page))
+                    .or(Some(only)),
+                _ => listed.or_else(unlisted),
+            };
             return Ok((image.clone(), page.ok_or_else(no_view)?));
         };
         // A horizontal angle alone means the vertical angle 0, or 90 where there is no such file.
@@ -176,6 +181,13 @@ impl Images for Provider<'_> {
             .ok_or_else(no_view)?;
         Ok((self.handle(opened, &image.identifier, Some(sequence.clone())), 0))
     }
+}
+
+/// Whether a page is one of the levels of another one, or that page itself.
+fn is_size_of(info: &ImageInfo, of: usize, page: usize) -> bool {
+    let size = |page: usize| info.pages.get(page)?.levels.first().map(|level| level.size);
+    let levels = info.pages.get(of).map_or(&[][..], |page| page.levels.as_slice());
+    size(page).is_none_or(|size| levels.iter().any(|level| level.size == size))
 }
 
 impl OpenedImage for ImageHandle {

@@ -75,7 +75,7 @@ struct Rotation {
 
 impl Rotation {
     #[inline(always)]
-    fn run<T: Sample>(&self, source: &[T], count: usize, colors: usize, bands: usize) -> Vec<T> {
+    fn run<T: Between>(&self, source: &[T], count: usize, colors: usize, bands: usize) -> Vec<T> {
         let blank = if self.keep { 0.0 } else { T::FULL };
         let mut out = vec![T::from_f32(blank); count];
         let touched = self.size.pixels() * 4;
@@ -97,7 +97,7 @@ impl Rotation {
 
     /// Row `y` from column `x` on: every pixel center is turned back into the source. `out` is blank.
     #[inline(always)]
-    fn part<T: Sample>(&self, source: &[T], x: usize, y: usize, out: &mut [T], colors: usize, bands: usize) {
+    fn part<T: Between>(&self, source: &[T], x: usize, y: usize, out: &mut [T], colors: usize, bands: usize) {
         // Positions in 32.32 fixed point: their whole part is a shift away (rounding down a float is a
         // call on the common processors), and a part's steps stay within 2⁻²⁶ pixels.
         let fixed = |v: f64| (v * ONE).round() as i64;
@@ -119,37 +119,39 @@ impl Rotation {
         if misses(source_x, step_x, last_x) || misses(source_y, step_y, last_y) {
             return;
         }
-        let fraction = |v: i64| (v as u32 >> 8) as f32 / (1 << 24) as f32;
         let row_len = self.source.width as usize * self.source_bands;
+        let inside = |x: i64, y: i64| {
+            let within = |v: i64, last: i64| (0..last).contains(&(v >> 32));
+            self.source_alpha.is_none() && within(x, last_x) && within(y, last_y)
+        };
+        // A straight line leaves a rectangle once.
+        let end = |first: i64, step: i64| first + (steps - 1) * step;
+        let all_inside = inside(source_x, source_y) && inside(end(source_x, step_x), end(source_y, step_y));
         for out in out.chunks_exact_mut(bands) {
-            let (left, top) = (source_x >> 32, source_y >> 32);
-            let (fx, fy) = (fraction(source_x), fraction(source_y));
+            let (x, y) = (source_x, source_y);
             source_x += step_x;
             source_y += step_y;
-            if left >= 0 && top >= 0 && left < last_x && top < last_y && self.source_alpha.is_none() {
+            let (left, top) = (x >> 32, y >> 32);
+            // The low half is the fraction.
+            let (fx, fy) = (x as u32, y as u32);
+            if all_inside || inside(x, y) {
                 let upper = top as usize * row_len + left as usize * self.source_bands;
+                let (upper, lower) = (&source[upper..], &source[upper + row_len..]);
                 if colors == 3 && self.source_bands == 3 {
-                    let pair = |at: usize| source.get(at..)?.first_chunk::<7>();
-                    if let (Some(upper), Some(lower)) = (pair(upper), pair(upper + row_len)) {
-                        let color = between_pairs(upper, lower, fx, fy);
-                        out[..3].copy_from_slice(&color[..3]);
-                        if self.keep {
-                            out[colors] = T::from_f32(T::FULL);
-                        }
-                        continue;
+                    let color = T::between_pixels(two_pixels(upper), two_pixels(lower), fx, fy);
+                    out[..3].copy_from_slice(&color);
+                } else {
+                    for band in 0..colors {
+                        let next = band + self.source_bands;
+                        out[band] =
+                            T::between([upper[band], upper[next]], [lower[band], lower[next]], fx, fy);
                     }
-                }
-                let upper = &source[upper..][..row_len + 2 * self.source_bands];
-                let lower = &upper[row_len..];
-                for band in 0..colors {
-                    let next = band + self.source_bands;
-                    out[band] = between([upper[band], upper[next]], [lower[band], lower[next]], fx, fy);
                 }
                 if self.keep {
                     out[colors] = T::from_f32(T::FULL);
                 }
             } else if left >= -1 && top >= -1 && left <= last_x && top <= last_y {
-                self.edge(source, (left, top), (fx, fy), out, colors);
+                self.edge(source, (left, top), (unit(fx), unit(fy)), out, colors);
             }
         }
     }
@@ -202,28 +204,83 @@ impl Rotation {
     }
 }
 
-/// Between two samples of one row and two of the next.
+/// A fraction of 32 bits as a number below 1.
 #[inline(always)]
-fn between<T: Sample>(upper: [T; 2], lower: [T; 2], fx: f32, fy: f32) -> T {
-    let [a, b] = upper.map(T::to_f32);
-    let [c, d] = lower.map(T::to_f32);
-    let (a, c) = (a + (b - a) * fx, c + (d - c) * fx);
-    T::from_f32(a + (c - a) * fy)
+fn unit(fraction: u32) -> f32 {
+    (fraction >> 8) as f32 / (1 << 24) as f32
 }
 
-/// Between two pixels of one row and two of the next; the fourth sample is none of theirs: four lanes are
-/// one vector.
+/// The two pixels of three samples that a row begins with, and what follows.
 #[inline(always)]
-fn between_pairs<T: Sample>(upper: &[T; 7], lower: &[T; 7], fx: f32, fy: f32) -> [T; 4] {
-    let lanes = |row: &[T; 7], at: usize| [0, 1, 2, 3].map(|lane| row[at + lane].to_f32());
-    let (a, b, c, d) = (lanes(upper, 0), lanes(upper, 3), lanes(lower, 0), lanes(lower, 3));
-    let mut out = [0.0; 4];
-    for (lane, out) in out.iter_mut().enumerate() {
-        let left = a[lane] + (b[lane] - a[lane]) * fx;
-        let right = c[lane] + (d[lane] - c[lane]) * fx;
-        *out = left + (right - left) * fy;
+fn two_pixels<T: Sample>(row: &[T]) -> [T; 8] {
+    if let Some(pixels) = row.first_chunk() {
+        return *pixels;
     }
-    out.map(T::from_f32)
+    let mut pixels = [T::default(); 8];
+    pixels[..6].copy_from_slice(&row[..6]);
+    pixels
+}
+
+/// Samples between four neighbors, the fractions in units of 2⁻³².
+trait Between: Sample {
+    /// Between two samples of one row and two of the next.
+    fn between(upper: [Self; 2], lower: [Self; 2], fx: u32, fy: u32) -> Self;
+    /// Between the first two pixels, of three samples, of one row and of the next.
+    fn between_pixels(upper: [Self; 8], lower: [Self; 8], fx: u32, fy: u32) -> [Self; 3];
+}
+
+/// Bits of a weight of the four neighbors; so many that their sum of products with 8-bit samples, and a
+/// half to round with, fits [`LANE`] bits.
+const WEIGHT: u32 = 13;
+
+/// Three of these fit a machine word: its one multiplication is one for each sample of a pixel.
+const LANE: u32 = 21;
+
+/// Weights of upper left, upper right, lower left and lower right; their sum is `1 << WEIGHT`.
+#[inline(always)]
+fn weights(fx: u32, fy: u32) -> [u64; 4] {
+    let (x, y) = (fx >> (32 - WEIGHT), fy >> (32 - WEIGHT));
+    let both = (x * y + (1 << (WEIGHT - 1))) >> WEIGHT;
+    [(1 << WEIGHT) + both - x - y, x - both, y - both, both].map(u64::from)
+}
+
+impl Between for u8 {
+    #[inline(always)]
+    fn between(upper: [u8; 2], lower: [u8; 2], fx: u32, fy: u32) -> u8 {
+        let [a, b, c, d] = weights(fx, fy);
+        let sum = a * u64::from(upper[0]) + b * u64::from(upper[1]);
+        let sum = sum + c * u64::from(lower[0]) + d * u64::from(lower[1]);
+        ((sum + (1 << (WEIGHT - 1))) >> WEIGHT) as u8
+    }
+
+    #[inline(always)]
+    fn between_pixels(upper: [u8; 8], lower: [u8; 8], fx: u32, fy: u32) -> [u8; 3] {
+        let [a, b, c, d] = weights(fx, fy);
+        let (upper, lower) = (u64::from_le_bytes(upper), u64::from_le_bytes(lower));
+        // Bits 0 to 7, 8 to 15 and 16 to 23 to the beginnings of three lanes.
+        let lanes = |p: u64| (p & 0xff) | (p & 0xff00) << (LANE - 8) | (p & 0xff_0000) << (2 * LANE - 16);
+        let half = 1u64 << (WEIGHT - 1);
+        let halves = half | half << LANE | half << (2 * LANE);
+        let sum = a * lanes(upper) + b * lanes(upper >> 24) + halves;
+        let sum = (sum + c * lanes(lower) + d * lanes(lower >> 24)) >> WEIGHT;
+        [sum as u8, (sum >> LANE) as u8, (sum >> (2 * LANE)) as u8]
+    }
+}
+
+impl Between for u16 {
+    #[inline(always)]
+    fn between(upper: [u16; 2], lower: [u16; 2], fx: u32, fy: u32) -> u16 {
+        let (fx, fy) = (unit(fx), unit(fy));
+        let [a, b] = upper.map(f32::from);
+        let [c, d] = lower.map(f32::from);
+        let (a, c) = (a + (b - a) * fx, c + (d - c) * fx);
+        Self::from_f32(a + (c - a) * fy)
+    }
+
+    #[inline(always)]
+    fn between_pixels(upper: [u16; 8], lower: [u16; 8], fx: u32, fy: u32) -> [u16; 3] {
+        [0, 1, 2].map(|i| Self::between([upper[i], upper[i + 3]], [lower[i], lower[i + 3]], fx, fy))
+    }
 }
 
 #[cfg(test)]
@@ -287,6 +344,28 @@ mod tests {
                 {
                     assert!(pixel.iter().all(|s| s == sample), "{degrees}: {pixel:?} {sample}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_weighted_as_by_the_formula() {
+        let samples = [0u8, 1, 37, 128, 200, 254, 255];
+        let fractions = [0, 1, 1 << 18, 1 << 30, 1 << 31, u32::MAX - (1 << 28), u32::MAX];
+        for (fx, fy) in fractions.iter().flat_map(|x| fractions.map(|y| (*x, y))) {
+            for (i, a) in samples.iter().enumerate() {
+                let of = |n: usize| samples[(i * n + n) % samples.len()];
+                let (upper, lower) = ([*a, of(1)], [of(2), of(3)]);
+                let (x, y) = (f64::from(fx) / ONE, f64::from(fy) / ONE);
+                let mean = |row: [u8; 2]| f64::from(row[0]) * (1.0 - x) + f64::from(row[1]) * x;
+                let exact = mean(upper) * (1.0 - y) + mean(lower) * y;
+                let got = u8::between(upper, lower, fx, fy);
+                assert!((f64::from(got) - exact).abs() <= 0.6, "{got}, {exact}");
+                let pair = |[l, r]: [u8; 2]| [l, 255, 0, r, 255, 0, 99, 99];
+                assert_eq!(
+                    u8::between_pixels(pair(upper), pair(lower), fx, fy),
+                    [got, 255, 0]
+                );
             }
         }
     }
