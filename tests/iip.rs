@@ -3,7 +3,7 @@
 use support::fixture::{Compression, Images, Layout, TiffFile};
 use support::image::{assert_close, assert_same};
 use support::picture::Picture;
-use support::{Reply, Server};
+use support::{Reply, Server, Settings};
 
 /// JPEG of the default quality, colors at half the resolution, of a smooth picture.
 const JPEG_DB: f64 = 33.0;
@@ -199,4 +199,29 @@ fn an_empty_query_gives_the_information_page() {
     let reply = server.client().get("/fcgi-bin/iipsrv.fcgi").expect(200);
     assert!(reply.field("Content-Type").starts_with("text/html"));
     assert!(reply.text().contains("iiphost"));
+}
+
+#[test]
+fn statistics_count_against_the_pixels_a_request_may_decode() {
+    let images = Images::new();
+    let photo = Picture::photograph(1000, 700, 3, 0);
+    let one_level = Layout {
+        levels: 1,
+        ..Layout::default()
+    };
+    images.add("one.tif", &TiffFile::pyramid(&photo, one_level));
+    let server = Settings::new(images.folder())
+        .with("MAX_DECODED_PIXELS", "500000")
+        .start();
+    let client = server.client();
+    let corner = "FIF=one.tif&RGN=0,0,0.01,0.01";
+    assert_eq!(client.iip(&format!("{corner}&CVT=JPEG")).status, 200);
+    // The threshold comes from the smallest level, which is averaged from the whole picture.
+    let refused = client.iip(&format!("{corner}&COL=binary&CVT=JPEG"));
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.text().contains("MAX_DECODED_PIXELS"),
+        "{}",
+        refused.text()
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use iiphost_plugin_api::{AlphaMode, ColorModel, EncodedFormat, Resolution, SampleFormat};
+use iiphost_plugin_api::{AlphaMode, ColorModel, EncodedFormat, Region, Resolution, SampleFormat};
 
 use crate::limits::Size;
 
@@ -86,6 +86,20 @@ impl Page {
     #[must_use]
     pub fn size(&self) -> Size {
         self.levels[0].size
+    }
+
+    /// Pixels a decoder has to give for a region of a level: a virtual level is averaged from the full
+    /// size, as far as that reaches.
+    #[must_use]
+    pub fn decoded_pixels(&self, level: &Level, region: &Region) -> u64 {
+        let halvings = level.halvings.min(31);
+        let side = |length: u32, full: u32| (u64::from(length) << halvings).min(u64::from(full));
+        let full = self.size();
+        if level.halvings == 0 {
+            region.pixels()
+        } else {
+            side(region.width, full.width) * side(region.height, full.height)
+        }
     }
 
     /// Whether the picture has colors to show (three bands or more).

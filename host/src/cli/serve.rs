@@ -1,5 +1,6 @@
 //! Starting the server.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -130,7 +131,8 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
         }
     };
     for address in bound.http_addresses() {
-        println!("iiphost: http://{address}/");
+        // For a person who looks. Where nobody does, a closed pipe for example, the server starts all the same.
+        let _ = writeln!(std::io::stdout(), "iiphost: http://{address}/");
     }
     bound.run(handler, reload).context("cannot serve")?;
     tracing::info!("stopped");

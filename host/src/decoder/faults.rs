@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::source::Stamp;
+
 /// How long a file that made a module panic is not opened again.
 const FILE_QUARANTINE: Duration = Duration::from_secs(60);
 
@@ -22,7 +24,7 @@ const MAX_FILES: usize = 1000;
 /// Which files and modules are in quarantine.
 #[derive(Debug, Default)]
 pub struct Faults {
-    files: Mutex<HashMap<PathBuf, Instant>>,
+    files: Mutex<HashMap<PathBuf, (Stamp, Instant)>>,
     modules: Mutex<HashMap<String, Vec<Instant>>>,
     total: AtomicU64,
 }
@@ -35,19 +37,19 @@ impl Faults {
     }
 
     /// Notes that a module panicked or lied about a file.
-    pub fn record(&self, module: &str, path: &Path) {
-        self.record_at(module, path, Instant::now());
+    pub fn record(&self, module: &str, path: &Path, stamp: &Stamp) {
+        self.record_at(module, path, stamp, Instant::now());
     }
 
-    fn record_at(&self, module: &str, path: &Path, now: Instant) {
+    fn record_at(&self, module: &str, path: &Path, stamp: &Stamp, now: Instant) {
         self.total.fetch_add(1, Ordering::Relaxed);
         {
             let mut files = self.files.lock();
             if files.len() >= MAX_FILES {
-                files.retain(|_, until| *until > now);
+                files.retain(|_, (_, until)| *until > now);
             }
             if files.len() < MAX_FILES {
-                files.insert(path.to_owned(), now + FILE_QUARANTINE);
+                files.insert(path.to_owned(), (*stamp, now + FILE_QUARANTINE));
             }
         }
         let mut modules = self.modules.lock();
@@ -62,16 +64,16 @@ impl Faults {
         }
     }
 
-    /// Whether a file is left alone now.
+    /// Whether a file is left alone now. One that has changed since is not.
     #[must_use]
-    pub fn file_is_quarantined(&self, path: &Path) -> bool {
-        self.file_is_quarantined_at(path, Instant::now())
+    pub fn file_is_quarantined(&self, path: &Path, stamp: &Stamp) -> bool {
+        self.file_is_quarantined_at(path, stamp, Instant::now())
     }
 
-    fn file_is_quarantined_at(&self, path: &Path, now: Instant) -> bool {
+    fn file_is_quarantined_at(&self, path: &Path, stamp: &Stamp, now: Instant) -> bool {
         let mut files = self.files.lock();
         match files.get(path) {
-            Some(until) if *until > now => true,
+            Some((failed, until)) if failed == stamp && *until > now => true,
             Some(_) => {
                 files.remove(path);
                 false
@@ -96,7 +98,7 @@ impl Faults {
         })
     }
 
-    /// Forgets a file: it has changed, or the operator asked for a reload.
+    /// Forgets everything: the operator asked for a reload.
     pub fn clear(&self) {
         self.files.lock().clear();
         self.modules.lock().clear();
@@ -113,14 +115,30 @@ impl Faults {
 mod tests {
     use super::*;
 
+    const STAMP: Stamp = Stamp {
+        seconds: 1,
+        nanoseconds: 2,
+        len: 3,
+        inode: (4, 5),
+    };
+
+    #[test]
+    fn a_file_that_was_replaced_is_tried_again_at_once() {
+        let faults = Faults::new();
+        let now = Instant::now();
+        faults.record_at("m", Path::new("a"), &STAMP, now);
+        let replaced = Stamp { seconds: 9, ..STAMP };
+        assert!(!faults.file_is_quarantined_at(Path::new("a"), &replaced, now));
+    }
+
     #[test]
     fn a_file_comes_back_after_its_time_and_others_are_not_touched() {
         let faults = Faults::new();
         let now = Instant::now();
-        faults.record_at("m", Path::new("a"), now);
-        assert!(faults.file_is_quarantined_at(Path::new("a"), now));
-        assert!(!faults.file_is_quarantined_at(Path::new("b"), now));
-        assert!(!faults.file_is_quarantined_at(Path::new("a"), now + FILE_QUARANTINE));
+        faults.record_at("m", Path::new("a"), &STAMP, now);
+        assert!(faults.file_is_quarantined_at(Path::new("a"), &STAMP, now));
+        assert!(!faults.file_is_quarantined_at(Path::new("b"), &STAMP, now));
+        assert!(!faults.file_is_quarantined_at(Path::new("a"), &STAMP, now + FILE_QUARANTINE));
     }
 
     #[test]
@@ -129,7 +147,7 @@ mod tests {
         let now = Instant::now();
         for n in 0..MODULE_FAULTS {
             assert!(!faults.module_is_quarantined_at("m", now));
-            faults.record_at("m", Path::new(&format!("file {n}")), now);
+            faults.record_at("m", Path::new(&format!("file {n}")), &STAMP, now);
         }
         assert!(faults.module_is_quarantined_at("m", now));
         assert!(!faults.module_is_quarantined_at("other", now));

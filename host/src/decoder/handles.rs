@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use parking_lot::Mutex;
+use rustix::io::Errno;
 
 use super::call::CallScope;
 use super::image::OpenImage;
@@ -84,14 +85,49 @@ impl Handles {
     /// # Errors
     /// 404 (logged with its cause) when the system does not let the file be seen.
     pub fn find(&self, path: &Path) -> Result<Opened, Error> {
-        let stamp = self
-            .root
-            .stamp(path)
-            .map_err(|e| unreadable(path, &e.to_string()))?;
-        let Some(stamp) = stamp else {
+        let Some(stamp) = self.with_descriptors(path, || self.root.stamp(path))? else {
             return Ok(Opened::Missing);
         };
         Ok(self.cached(path, &stamp).map_or(Opened::Closed, Opened::Ready))
+    }
+
+    /// Does what needs a file descriptor. Where there is none left, images kept open give theirs back and
+    /// it is done once more.
+    ///
+    /// # Errors
+    /// 503 when there is still none, 404 (logged with its cause) for every other failure of the system.
+    pub fn with_descriptors<T>(
+        &self,
+        path: &Path,
+        action: impl Fn() -> Result<T, Errno>,
+    ) -> Result<T, Error> {
+        let scarce = |error: Errno| error == Errno::MFILE || error == Errno::NFILE;
+        let result = match action() {
+            Err(error) if scarce(error) => {
+                self.close_half();
+                action()
+            }
+            result => result,
+        };
+        result.map_err(|error| {
+            if scarce(error) {
+                Error::Unavailable {
+                    reason: format!("opening an image: {error}"),
+                    retry_after: Duration::from_secs(1),
+                }
+            } else {
+                unreadable(path, &error.to_string())
+            }
+        })
+    }
+
+    /// Closes the half of the images that was not used for longest, one at least.
+    fn close_half(&self) {
+        let mut open = self.open.lock();
+        let keep = open.len() / 2;
+        let closed = shrink(&mut open, keep);
+        drop(open);
+        drop(closed);
     }
 
     fn cached(&self, path: &Path, stamp: &Stamp) -> Option<Arc<OpenImage>> {
@@ -115,18 +151,8 @@ impl Handles {
         limits: &Limits,
         scope: &CallScope,
     ) -> Result<Option<Arc<OpenImage>>, Error> {
-        let file = match self.root.open(path) {
-            Ok(Some(file)) => file,
-            Ok(None) => return Ok(None),
-            Err(error) if error == rustix::io::Errno::MFILE || error == rustix::io::Errno::NFILE => {
-                // Images kept open are the first to give their descriptors back.
-                self.open.lock().clear();
-                return Err(Error::Unavailable {
-                    reason: format!("opening an image: {error}"),
-                    retry_after: std::time::Duration::from_secs(1),
-                });
-            }
-            Err(error) => return Err(unreadable(path, &error.to_string())),
+        let Some(file) = self.with_descriptors(path, || self.root.open(path))? else {
+            return Ok(None);
         };
         if let Some(image) = self.cached(path, &file.stamp) {
             return Ok(Some(image));
@@ -147,20 +173,53 @@ impl Handles {
         if self.limit > 0 {
             open.put(path.to_owned(), image.clone());
         }
-        let mut closed = Vec::new();
-        while open.len() > self.limit {
-            closed.extend(open.pop_lru());
-        }
-        // Closing a file may wait for a disk: not under the lock.
+        let closed = shrink(&mut open, self.limit);
         drop(open);
         drop(closed);
         Ok(Some(image))
     }
 }
 
+/// Takes the least recently used images out. Closing a file may wait for a disk: the caller drops them
+/// without the lock.
+fn shrink(open: &mut LruCache<PathBuf, Arc<OpenImage>>, keep: usize) -> Vec<Arc<OpenImage>> {
+    let mut closed = Vec::new();
+    while open.len() > keep
+        && let Some((_, image)) = open.pop_lru()
+    {
+        closed.push(image);
+    }
+    closed
+}
+
 fn unreadable(path: &Path, reason: &str) -> Error {
     Error::NotFound {
         message: "image not found".into(),
         detail: Some(format!("{}: {reason}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn an_image_is_not_missing_because_descriptors_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Arc::new(Root::new(folder.path()).unwrap());
+        let handles = Handles::new(root, Arc::default(), 10, None);
+        let status = |errors: &[Errno]| {
+            let asked = Cell::new(0);
+            let result = handles.with_descriptors(Path::new("x"), || {
+                asked.set(asked.get() + 1);
+                errors.get(asked.get() - 1).map_or(Ok(()), |&error| Err(error))
+            });
+            result.map_or_else(|error| error.status(), |()| 200)
+        };
+        assert_eq!(status(&[Errno::MFILE]), 200);
+        assert_eq!(status(&[Errno::NFILE, Errno::NFILE]), 503);
+        assert_eq!(status(&[Errno::ACCESS]), 404);
     }
 }

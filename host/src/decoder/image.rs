@@ -57,7 +57,7 @@ impl OpenImage {
         limits: &Limits,
         scope: &CallScope,
     ) -> Result<Self, Error> {
-        if registry.faults().file_is_quarantined(&path) {
+        if registry.faults().file_is_quarantined(&path, &file.stamp) {
             return Err(Error::fault(
                 "quarantine",
                 "the file made a module fail a short while ago",
@@ -76,15 +76,13 @@ impl OpenImage {
             extension: &extension,
         };
         let Some(module) = registry.choose(&head) else {
-            return Err(Error::UnsupportedSource {
-                reason: "no module claims the file".into(),
-            });
+            return Err(registry.unclaimed());
         };
         let call = scope.call(&module.info.id, identifier);
         let context = call.context(call_limits(limits, 1));
         let reader = module.decoder.open(source, &context).map_err(|error| {
             if error.kind() == ErrorKind::Panicked {
-                registry.faults().record(&module.info.id, &path);
+                registry.faults().record(&module.info.id, &path, &stamp);
             }
             Error::from_decoder(&module.info.id, &error)
         })?;
@@ -164,6 +162,7 @@ impl OpenImage {
             Ok(block) => block.filter(|b| !b.is_empty()).map(Arc::from),
             Err(error) => {
                 let image = self.identifier.escape_ascii();
+                let error = self.failed(&error);
                 tracing::warn!(module = self.module.info.id, %image, ?kind, "metadata left out: {error}");
                 None
             }
@@ -181,7 +180,9 @@ impl OpenImage {
     fn failed(&self, error: &DecodeError) -> Error {
         if error.kind() == ErrorKind::Panicked {
             self.broken.store(true, Ordering::Relaxed);
-            self.registry.faults().record(&self.module.info.id, &self.path);
+            self.registry
+                .faults()
+                .record(&self.module.info.id, &self.path, &self.stamp);
         }
         Error::from_decoder(&self.module.info.id, error)
     }

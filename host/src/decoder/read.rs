@@ -44,7 +44,7 @@ impl<'a> RegionReader<'a> {
     /// the current rayon pool.
     ///
     /// # Errors
-    /// 400 for more memory than a request may use; the decoder's error otherwise.
+    /// 400 for more pixels or memory than a request may use; the decoder's error otherwise.
     pub fn read(
         &self,
         page_idx: usize,
@@ -53,6 +53,7 @@ impl<'a> RegionReader<'a> {
         quality_layers: u32,
     ) -> Result<Raster, Error> {
         let page = self.image.info.page(page_idx);
+        check_pixels(page.decoded_pixels(level, &region), self.limits)?;
         let request = ReadRequest {
             page: u32::try_from(page_idx).map_err(|_| Error::not_found("no such page"))?,
             level: level.decoder_level,
@@ -158,6 +159,17 @@ impl<'a> RegionReader<'a> {
         }
         Ok(raster)
     }
+}
+
+/// Not every read is planned: statistics take a whole level, however small the picture they are for.
+fn check_pixels(decoded: u64, limits: &Limits) -> Result<(), Error> {
+    if decoded > limits.max_decoded_pixels {
+        return Err(Error::bad_request(format!(
+            "{decoded} pixels would have to be decoded, MAX_DECODED_PIXELS allows {}",
+            limits.max_decoded_pixels
+        )));
+    }
+    Ok(())
 }
 
 /// The range of the full size a range of a virtual level is averaged from.

@@ -8,6 +8,7 @@ use iiphost_plugin_api::{ByteSource, Claim, ClaimLevel, DecodeError, FileHead, I
 
 use super::faults::Faults;
 use super::loader::Origin;
+use crate::error::Error;
 
 /// A loaded module.
 pub struct Module {
@@ -108,6 +109,18 @@ impl Registry {
         best.map(|(module, _)| module)
     }
 
+    /// Why no module was chosen: 415, or 500 while one of them is left alone and might have been.
+    #[must_use]
+    pub fn unclaimed(&self) -> Error {
+        let quarantined = |m: &&Arc<Module>| self.faults.module_is_quarantined(&m.info.id);
+        match self.modules.iter().find(quarantined) {
+            Some(module) => Error::fault("quarantine", format!("{} is left alone", module.info.id)),
+            None => Error::UnsupportedSource {
+                reason: "no module claims the file".into(),
+            },
+        }
+    }
+
     /// Every module's answer about a file.
     #[must_use]
     pub fn probe(&self, head: &FileHead<'_>) -> Vec<ProbeResult> {
@@ -121,5 +134,81 @@ impl Registry {
             }
         };
         self.modules.iter().map(probe).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use iiphost_plugin_api::{CallContext, ImageReader, Options, Threading};
+
+    use super::*;
+    use crate::source::Stamp;
+
+    /// A decoder that takes every file and opens none.
+    struct Eager;
+
+    impl ImageDecoder for Eager {
+        fn describe(&self) -> ModuleInfo {
+            ModuleInfo {
+                id: "eager".into(),
+                name: "Eager".into(),
+                version: "1".into(),
+                license: "MIT".into(),
+                formats: Vec::new(),
+                capabilities: Vec::new(),
+                options: Vec::new(),
+                threading: Threading::Reentrant,
+            }
+        }
+
+        fn configure(&mut self, _options: &Options) -> Result<(), DecodeError> {
+            Ok(())
+        }
+
+        fn probe(&self, _head: &FileHead<'_>) -> Claim {
+            Claim::new(ClaimLevel::Exact, "everything")
+        }
+
+        fn open(
+            &self,
+            _source: Arc<dyn ByteSource>,
+            _context: &CallContext<'_>,
+        ) -> Result<Box<dyn ImageReader>, DecodeError> {
+            Err(DecodeError::io("never"))
+        }
+    }
+
+    #[test]
+    fn a_module_left_alone_does_not_make_its_files_unsupported() {
+        let registry = Registry::new(vec![Module {
+            info: Eager.describe(),
+            path: PathBuf::new(),
+            origin: Origin::BuiltIn,
+            abi: (1, 0),
+            load_time: Duration::ZERO,
+            decoder: Box::new(Eager),
+        }]);
+        let head = FileHead {
+            bytes: b"",
+            file_len: 0,
+            extension: "",
+        };
+        assert!(registry.choose(&head).is_some());
+        assert_eq!(registry.unclaimed().status(), 415);
+        let stamp = Stamp {
+            seconds: 0,
+            nanoseconds: 0,
+            len: 0,
+            inode: (0, 0),
+        };
+        for n in 0..100 {
+            registry
+                .faults()
+                .record("eager", Path::new(&n.to_string()), &stamp);
+        }
+        assert!(registry.choose(&head).is_none());
+        assert_eq!(registry.unclaimed().status(), 500);
     }
 }

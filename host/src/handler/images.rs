@@ -86,13 +86,12 @@ impl Provider<'_> {
     /// The sequence an identifier names, if there is one.
     fn sequence(&self, identifier: &[u8]) -> Result<Option<Arc<Sequence>>, Error> {
         let root = self.handles.root();
-        let folder = root.base_path(identifier)?;
-        let folder = folder.parent().unwrap_or(Path::new(""));
-        let unreadable = |e: rustix::io::Errno| Error::NotFound {
-            message: "image not found".into(),
-            detail: Some(format!("{}: {e}", folder.display())),
-        };
-        let Some(stamp) = root.folder_stamp(folder).map_err(unreadable)? else {
+        let base = root.base_path(identifier)?;
+        let folder = base.parent().unwrap_or(Path::new(""));
+        let Some(stamp) = self
+            .handles
+            .with_descriptors(folder, || root.folder_stamp(folder))?
+        else {
             return Ok(None);
         };
         if let Some((known, sequence)) = self.sequences.known.lock().get(identifier)
@@ -103,7 +102,9 @@ impl Provider<'_> {
         if self.scope.is_none() {
             return Err(Error::NeedsIo);
         }
-        let found = Sequence::find(root, identifier, self.pattern.as_bytes())?.map_err(unreadable)?;
+        let found = self
+            .handles
+            .with_descriptors(folder, || Sequence::find(root, &base, self.pattern.as_bytes()))?;
         let Some(sequence) = found.map(Arc::new) else {
             return Ok(None);
         };

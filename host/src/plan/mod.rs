@@ -271,8 +271,7 @@ fn check_work(plan: &Plan, page: &Page, limits: &Limits) -> Result<(), Error> {
             limits.max_output_pixels
         )));
     }
-    let halvings = page.levels[plan.level].halvings.min(31);
-    let decoded = plan.source.pixels().checked_shl(2 * halvings).unwrap_or(u64::MAX);
+    let decoded = page.decoded_pixels(&page.levels[plan.level], &plan.source);
     // A kernel reads the neighbors of every pixel: its work counts as that many pixels.
     let kernel = plan
         .processing

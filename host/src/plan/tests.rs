@@ -597,3 +597,28 @@ proptest! {
         prop_assert_eq!(key(a, gamma, invert) == key(b, other_gamma, other_invert), same);
     }
 }
+
+#[test]
+fn a_virtual_level_of_a_long_thin_picture_costs_no_more_than_the_picture() {
+    let mut page = page_of(&[(1_000_000, 3)]);
+    let full = page.levels[0];
+    for halvings in 1..=12 {
+        page.levels.push(Level {
+            size: Size::new(1_000_000 >> halvings, (3u32 >> halvings).max(1)),
+            halvings,
+            ..full
+        });
+    }
+    let smallest = view(Frame::Tile {
+        level: 12,
+        tile_col: 0,
+        tile_row: 0,
+    });
+    let limits = |max_decoded_pixels| Limits {
+        max_decoded_pixels,
+        ..Limits::default()
+    };
+    assert!(plan(&smallest, &page, &limits(3_000_000)).is_ok());
+    let refused = plan(&smallest, &page, &limits(2_900_000)).unwrap_err();
+    assert_eq!(refused.status(), 400);
+}

@@ -2,12 +2,11 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use super::root::Root;
-use crate::error::Error;
 
 /// One file of a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,27 +26,19 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// Finds the sequence of an identifier; `None` unless exactly one file is its first view, 000_090.
+    /// Finds the sequence of a path below the root ([`Root::base_path`]); `None` unless exactly one file is its first view, 000_090.
     ///
     /// The folder is listed and names are compared as text: no character of an identifier is a wildcard.
     ///
     /// # Errors
-    /// As [`Root::base_path`]; failures of the system are passed on for the log.
-    pub fn find(
-        root: &Root,
-        identifier: &[u8],
-        pattern: &[u8],
-    ) -> Result<Result<Option<Self>, Errno>, Error> {
-        let base = root.base_path(identifier)?;
+    /// Failures of the system, for the log.
+    pub fn find(root: &Root, base: &Path, pattern: &[u8]) -> Result<Option<Self>, Errno> {
         let folder = base.parent().map(PathBuf::from).unwrap_or_default();
         let Some(stem) = base.file_name() else {
-            return Ok(Ok(None));
+            return Ok(None);
         };
         let start = [stem.as_bytes(), pattern].concat();
-        let names = match root.list(&folder) {
-            Ok(names) => names,
-            Err(error) => return Ok(Err(error)),
-        };
+        let names = root.list(&folder)?;
         let mut parsed: Vec<(i64, i64, Vec<u8>, Vec<u8>)> = names
             .into_iter()
             .filter_map(|name| {
@@ -58,7 +49,7 @@ impl Sequence {
             .collect();
         let mut first = parsed.iter().filter(|(h, v, ..)| (*h, *v) == (0, 90));
         let (Some((_, _, extension, _)), None) = (first.next(), first.next()) else {
-            return Ok(Ok(None));
+            return Ok(None);
         };
         let extension = extension.clone();
         parsed.retain(|(_, _, e, _)| *e == extension);
@@ -71,7 +62,7 @@ impl Sequence {
                 path: folder.join(OsString::from_vec(name)),
             })
             .collect();
-        Ok(Ok(Some(Self { members })))
+        Ok(Some(Self { members }))
     }
 
     /// The member at a pair of angles.
@@ -132,9 +123,8 @@ mod tests {
     }
 
     fn find(root: &Root, identifier: &str) -> Option<Sequence> {
-        Sequence::find(root, identifier.as_bytes(), b"_pyr_")
-            .unwrap()
-            .unwrap()
+        let base = root.base_path(identifier.as_bytes()).unwrap();
+        Sequence::find(root, &base, b"_pyr_").unwrap()
     }
 
     #[test]
