@@ -13,6 +13,7 @@ mod iip;
 mod load;
 mod modules;
 mod nginx;
+mod own_module;
 mod paths;
 mod pyramid;
 mod signals;
