@@ -19,6 +19,7 @@ mod iip_sessions;
 mod load;
 mod modules;
 mod nginx;
+mod own_module;
 mod paths;
 mod pyramid;
 mod signals;

@@ -1,5 +1,6 @@
 //! The test kit itself: a good decoder passes, and each check fails for the fault it is there for.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,8 +42,8 @@ struct ToyReader {
     flaw: Flaw,
     pixels: Vec<u8>,
     info: ImageInfo,
-    scratch: Mutex<u32>,
-    spoilt: Mutex<bool>,
+    scratch: AtomicU32,
+    spoilt: AtomicBool,
 }
 
 const TILE: u32 = 16;
@@ -81,7 +82,7 @@ fn shape(side: u32) -> ImageInfo {
     }
 }
 
-static SHAPES: Mutex<u32> = Mutex::new(0);
+static SHAPES: AtomicU32 = AtomicU32::new(0);
 
 impl ImageDecoder for Toy {
     fn describe(&self) -> ModuleInfo {
@@ -158,9 +159,7 @@ impl ImageDecoder for Toy {
         let mut info = shape(side);
         match self.0 {
             Flaw::OtherShape => {
-                let mut shapes = SHAPES.lock().unwrap();
-                *shapes += 1;
-                info.pages[0].name = shapes.to_string();
+                info.pages[0].name = SHAPES.fetch_add(1, SeqCst).to_string();
             }
             Flaw::WrongAspect => info.pages[0].levels[1].height = 5,
             Flaw::Leaks => std::mem::forget(std::hint::black_box(vec![7u8; 512])),
@@ -170,8 +169,8 @@ impl ImageDecoder for Toy {
             flaw: self.0,
             pixels,
             info,
-            scratch: Mutex::new(0),
-            spoilt: Mutex::new(false),
+            scratch: AtomicU32::new(0),
+            spoilt: AtomicBool::new(false),
         }))
     }
 }
@@ -212,7 +211,7 @@ impl ImageReader for ToyReader {
         if self.flaw != Flaw::NoPixelLimit {
             ctx.limits.check_pixels(region.pixels())?;
         }
-        if self.flaw == Flaw::StaysCancelled && *self.spoilt.lock().unwrap() {
+        if self.flaw == Flaw::StaysCancelled && self.spoilt.load(SeqCst) {
             return Err(DecodeError::new(
                 ErrorKind::Cancelled,
                 "once cancelled, always cancelled",
@@ -225,7 +224,7 @@ impl ImageReader for ToyReader {
         for row in 0..region.height {
             if self.flaw != Flaw::NeverAsks {
                 ctx.checkpoint()
-                    .inspect_err(|_| *self.spoilt.lock().unwrap() = true)?;
+                    .inspect_err(|_| self.spoilt.store(true, SeqCst))?;
             }
             let mut y = region.y + row;
             if self.flaw == Flaw::FrameOfTile {
@@ -233,9 +232,9 @@ impl ImageReader for ToyReader {
                 y = y - y % TILE + row % TILE;
             }
             if self.flaw == Flaw::SharedScratch {
-                *self.scratch.lock().unwrap() = y;
+                self.scratch.store(y, SeqCst);
                 std::thread::sleep(Duration::from_micros(20));
-                y = *self.scratch.lock().unwrap();
+                y = self.scratch.load(SeqCst);
             }
             let empty =
                 self.flaw == Flaw::LastTileEmpty && region.right() == u64::from(side) && region.width < TILE;

@@ -1,7 +1,9 @@
 //! The command line: flags from the table of settings, diagnostics, tools.
 
+mod check_module;
 mod diagnostics;
 mod get;
+mod new_module;
 mod serve;
 mod tools;
 
@@ -38,6 +40,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             }
         };
     }
+    if let [_, first, rest @ ..] = arguments.as_slice()
+        && first == check_module::RUN_ARGUMENT
+    {
+        return check_module::run_one(rest);
+    }
     let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => {
@@ -55,6 +62,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(("pyramid", matches)) => tools::pyramid(matches, &values(matches)),
         Some(("demo", matches)) => tools::demo(matches),
         Some(("get", matches)) => get::run(matches, &values(matches)),
+        Some(("check-module", matches)) => check_module::run(matches),
+        Some(("new-module", matches)) => new_module::run(matches),
         _ => run_without_subcommand(&matches),
     };
     match outcome {
@@ -167,7 +176,9 @@ fn command() -> Command {
         .subcommand(
             crate::demo::Args::augment_args(Command::new("demo")).about("Make sample images in a folder"),
         )
-        .subcommand(get::command());
+        .subcommand(get::command())
+        .subcommand(check_module::command())
+        .subcommand(new_module::command());
     for setting in SETTINGS {
         command = command.arg(setting_argument(setting));
     }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use iiphost_plugin_api::{Options, host};
+use iiphost_plugin_api::{ErrorKind, host};
 
+use super::options::{self, Setting};
 use super::registry::Module;
 
 /// The modules every installation has, in the order they are asked last.
@@ -47,6 +48,16 @@ pub struct ModuleSpec {
     pub name: String,
     /// Who asked for it.
     pub origin: Origin,
+}
+
+impl ModuleSpec {
+    /// The same module as if the host could not do without it.
+    fn listed(mut self) -> Self {
+        if self.origin == Origin::Optional {
+            self.origin = Origin::Listed;
+        }
+        self
+    }
 }
 
 /// `DECODER_MODULES`: which modules to load, in the order that decides ties.
@@ -132,13 +143,16 @@ impl std::fmt::Display for LoadFailure {
     }
 }
 
-/// Loads modules in order. Each library is first loaded in a child process, so that one that crashes or
-/// hangs while it loads is reported, not suffered.
+/// Whether a module of this id comes with the host.
 #[must_use]
-pub fn load_modules(
-    list: &ModuleList,
-    options: &[(String, String, String)],
-) -> (Vec<Module>, Vec<LoadFailure>) {
+pub fn is_built_in(id: &str) -> bool {
+    BUILT_IN.contains(&id)
+}
+
+/// Loads modules in order. Each library is first loaded in a child process, so that one that crashes or
+/// hangs while it loads is reported, not suffered. A setting that no module has is a failure, too.
+#[must_use]
+pub fn load_modules(list: &ModuleList, settings: &[Setting]) -> (Vec<Module>, Vec<LoadFailure>) {
     let mut failures = Vec::new();
     let mut children = Vec::new();
     for spec in &list.modules {
@@ -158,41 +172,72 @@ pub fn load_modules(
     for (spec, path, child) in children {
         let loaded = child
             .and_then(|child| finish_check(child, &path))
-            .and_then(|()| load_one(spec, &path, options))
+            .map_err(Refused::Module)
+            .and_then(|()| load_one(spec, &path, settings))
             .and_then(
                 |module| match modules.iter().find(|m| m.info.id == module.info.id) {
-                    Some(first) => Err(format!(
+                    Some(first) => Err(Refused::Module(format!(
                         "{} has the id {:?} of {}; two modules of one id cannot be told apart, leave one out",
                         path.display(),
                         module.info.id,
                         first.path.display()
-                    )),
+                    ))),
                     None => Ok(module),
                 },
             );
         match loaded {
             Ok(module) => modules.push(module),
-            Err(reason) => failures.push(LoadFailure {
-                spec: spec.clone(),
-                path: Some(path),
+            Err(refused) => {
+                let (spec, reason) = match refused {
+                    Refused::Module(reason) => (spec.clone(), reason),
+                    // `optional:` forgives a module, not a mistake in the configuration.
+                    Refused::Settings(reason) => (spec.clone().listed(), reason),
+                };
+                failures.push(LoadFailure {
+                    spec,
+                    path: Some(path),
+                    reason,
+                });
+            }
+        }
+    }
+    // The settings may be those of a module that failed, whose id nobody knows.
+    if failures.is_empty() {
+        let ids: Vec<&str> = modules.iter().map(|m| m.info.id.as_str()).collect();
+        for (name, reason) in options::for_nobody(&ids, settings) {
+            failures.push(LoadFailure {
+                spec: ModuleSpec {
+                    name,
+                    origin: Origin::Listed,
+                },
+                path: None,
                 reason,
-            }),
+            });
         }
     }
     (modules, failures)
 }
 
-fn load_one(spec: &ModuleSpec, path: &Path, options: &[(String, String, String)]) -> Result<Module, String> {
+/// Whose mistake it is that a module is not loaded.
+enum Refused {
+    /// The library's.
+    Module(String),
+    /// The operator's, in `DECODER_OPTIONS`.
+    Settings(String),
+}
+
+fn load_one(spec: &ModuleSpec, path: &Path, settings: &[Setting]) -> Result<Module, Refused> {
     let start = Instant::now();
-    let loaded = host::load(path).map_err(|e| e.to_string())?;
+    let loaded = host::load(path).map_err(|e| Refused::Module(e.to_string()))?;
     let mut decoder = loaded.decoder;
-    let own = options.iter().filter(|(module, ..)| *module == loaded.info.id);
-    let entries = own
-        .map(|(_, name, value)| (name.clone(), value.clone()))
-        .collect();
-    decoder
-        .configure(&Options::new(entries))
-        .map_err(|e| format!("{} does not take its options: {e}", path.display()))?;
+    let options = options::for_module(&loaded.info, settings).map_err(Refused::Settings)?;
+    decoder.configure(&options).map_err(|e| {
+        let reason = format!("{} does not take its options: {e}", path.display());
+        match e.kind() {
+            ErrorKind::Usage => Refused::Settings(reason),
+            _ => Refused::Module(reason),
+        }
+    })?;
     Ok(Module {
         info: loaded.info,
         path: path.to_owned(),
@@ -256,6 +301,14 @@ pub fn check_in_child(path: &Path) -> Result<(), String> {
     // Asked again on purpose: a module that crashes when it describes itself is found here.
     let _ = loaded.decoder.describe();
     Ok(())
+}
+
+/// Tries a library in a process of its own: whether it loads and describes itself, and in time.
+///
+/// # Errors
+/// One sentence, also for a crash or a hang.
+pub fn try_in_child(path: &Path) -> Result<(), String> {
+    start_check(path).and_then(|child| finish_check(child, path))
 }
 
 fn start_check(path: &Path) -> Result<Child, String> {

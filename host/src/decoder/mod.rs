@@ -10,6 +10,7 @@ mod faults;
 mod handles;
 mod image;
 mod loader;
+mod options;
 mod read;
 mod registry;
 
@@ -18,6 +19,10 @@ pub use convert::image_info;
 pub use faults::Faults;
 pub use handles::{Handles, Opened};
 pub use image::OpenImage;
-pub use loader::{CHECK_ARGUMENT, LoadFailure, ModuleList, ModuleSpec, Origin, check_in_child, load_modules};
+pub use loader::{
+    CHECK_ARGUMENT, LoadFailure, ModuleList, ModuleSpec, Origin, check_in_child, is_built_in, load_modules,
+    try_in_child,
+};
+pub use options::Setting;
 pub use read::RegionReader;
 pub use registry::{Module, ProbeResult, Registry};

@@ -50,8 +50,8 @@ use std::time::{Duration, Instant};
 use crate::decoder::ImageDecoder;
 use subject::{Stop, Subject, Verdict};
 
-/// How long one check may take before it counts as hanging.
-const CHECK_TIME: Duration = Duration::from_secs(120);
+/// How long one check may take before it counts as hanging, if nothing else is said.
+pub const DEFAULT_CHECK_TIME: Duration = Duration::from_secs(120);
 
 /// The seed used when none is given. Fixed, so that the same module gets the same result every time.
 pub const DEFAULT_SEED: u64 = 0x11b0_57ed;
@@ -243,6 +243,7 @@ impl Outcome {
 /// A decoder, samples of its formats and a seed.
 pub struct Kit {
     subject: Subject,
+    check_time: Duration,
 }
 
 impl fmt::Debug for Kit {
@@ -262,6 +263,7 @@ impl Kit {
     {
         Self {
             subject: Subject::new(Box::new(make), DEFAULT_SEED),
+            check_time: DEFAULT_CHECK_TIME,
         }
     }
 
@@ -281,6 +283,13 @@ impl Kit {
         self
     }
 
+    /// Sets the time after which a check counts as hanging.
+    #[must_use]
+    pub fn with_check_time(mut self, time: Duration) -> Self {
+        self.check_time = time;
+        self
+    }
+
     /// Has `tell` told what is about to be done, before every step that may crash: the last line then
     /// names the input.
     #[must_use]
@@ -292,7 +301,7 @@ impl Kit {
     /// Runs one check.
     #[must_use]
     pub fn run(self, check: &Check) -> Outcome {
-        run(&Arc::new(self.subject), check)
+        run(&Arc::new(self.subject), check, self.check_time)
     }
 
     /// Runs all checks. After one that hangs the rest is skipped: its call still runs and may hold locks.
@@ -305,10 +314,10 @@ impl Kit {
             let start = Instant::now();
             let outcome = match hanging {
                 Some(id) => Outcome::Skipped(format!("{id} still hangs")),
-                None => run(&subject, check),
+                None => run(&subject, check, self.check_time),
             };
             let time = start.elapsed();
-            if time >= CHECK_TIME && hanging.is_none() {
+            if time >= self.check_time && hanging.is_none() {
                 hanging = Some(check.id);
             }
             entries.push(Entry {
@@ -325,7 +334,7 @@ impl Kit {
 }
 
 /// Runs a check on a thread of its own, which is left behind if it hangs.
-fn run(subject: &Arc<Subject>, check: &Check) -> Outcome {
+fn run(subject: &Arc<Subject>, check: &Check, check_time: Duration) -> Outcome {
     subject.doing(String::new());
     let (sender, receiver) = channel();
     let work = {
@@ -353,12 +362,12 @@ fn run(subject: &Arc<Subject>, check: &Check) -> Outcome {
         step if step.is_empty() => String::new(),
         step => format!("{step}: "),
     };
-    match receiver.recv_timeout(CHECK_TIME) {
+    match receiver.recv_timeout(check_time) {
         Ok(Ok(())) => Outcome::Pass,
         Ok(Err(Stop::Fail(reason))) => Outcome::Fail(format!("{}{reason}", at())),
         Ok(Err(Stop::Skip(reason))) => Outcome::Skipped(reason),
         Err(RecvTimeoutError::Timeout) => {
-            Outcome::Fail(format!("{}no end after {} seconds", at(), CHECK_TIME.as_secs()))
+            Outcome::Fail(format!("{}no end after {} seconds", at(), check_time.as_secs()))
         }
         Err(RecvTimeoutError::Disconnected) => Outcome::Fail(format!("{}the check ended early", at())),
     }

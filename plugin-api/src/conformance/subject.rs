@@ -57,12 +57,14 @@ impl Sample {
 
 type Make = dyn Fn() -> Result<Box<dyn ImageDecoder>, String> + Send + Sync;
 
+type Tell = dyn Fn(&str) + Send + Sync;
+
 /// A kit as its checks see it.
 pub(super) struct Subject {
     make: Box<Make>,
     pub(super) samples: Vec<Sample>,
     pub(super) seed: u64,
-    pub(super) tell: Option<Box<dyn Fn(&str) + Send + Sync>>,
+    pub(super) tell: Option<Box<Tell>>,
     last: Mutex<String>,
 }
 

@@ -89,6 +89,10 @@ impl Script {
             return Ok(());
         };
         match action {
+            // Never looks whether it should stop.
+            "hang" => loop {
+                std::thread::sleep(Duration::from_secs(1));
+            },
             "wait" => loop {
                 ctx.checkpoint()?;
                 std::thread::sleep(Duration::from_millis(1));
@@ -170,8 +174,16 @@ impl ImageDecoder for Scripted {
         let script = Script(String::from_utf8_lossy(&text).into_owned());
         script.run("open", Some(ctx))?;
         let mut info = shape();
-        if script.action("info") == Some("lie") {
-            info.pages[0].levels[1].width = 65;
+        let page = &mut info.pages[0];
+        match script.action("info") {
+            Some("lie") => page.levels[1].width = 65,
+            Some("lie about levels") => page.levels = vec![page.levels[0]; 65],
+            Some("lie about nothing") => page.levels.clear(),
+            Some("lie about tiles") => page.levels[0].tile_width = 0,
+            Some("lie about size") => (page.levels[0].width, page.levels[0].height) = (u32::MAX, u32::MAX),
+            Some("lie about bands") => page.band_count = u32::MAX,
+            Some("lie about pages") => info.pages.clear(),
+            _ => {}
         }
         Ok(Box::new(ScriptedReader {
             script,
