@@ -9,7 +9,7 @@ HOST := $(TARGET)/release/iiphost
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-build build run test format lint docs unit features symbols licenses
+.PHONY: help setup setup-build build run test format lint docs unit features symbols sdk licenses
 
 help:
 	@echo 'make run      build, make sample images if there are none, serve http://127.0.0.1:$(PORT)/'
@@ -37,7 +37,7 @@ run: build
 	@echo 'Open http://127.0.0.1:$(PORT)/ in a browser; Ctrl-C stops the server.'
 	@exec $(HOST) '$(DEMO)' --http '127.0.0.1:$(PORT)'
 
-test: setup format lint docs unit features symbols licenses
+test: setup format lint docs unit features symbols sdk licenses
 	@echo 'make test: everything passed'
 
 format:
@@ -62,6 +62,10 @@ features:
 
 symbols:
 	scripts/check-symbols.sh $(TARGET)/debug
+
+# The start of somebody else's module, as that person builds it: alone, outside this workspace.
+sdk:
+	cd sdk-template && CARGO_TARGET_DIR='$(abspath $(TARGET))/sdk-template' $(CARGO) test
 
 licenses:
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
