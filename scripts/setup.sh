@@ -39,6 +39,8 @@ for part in "$@"; do
         need nginx-light "the tests put nginx in front of the host" has nginx
         need spawn-fcgi "the tests let it hand over a listening socket" has spawn-fcgi
         need chromium "the tests look at the viewer in a browser" has chromium
+        need python3-venv "the public IIIF validator runs in Python" python3 -c 'import ensurepip, venv'
+        need npm "the tests open viewers published there in the browser" has npm
         need libtiff-tools "the tests let tiffinfo read the pyramids that the host writes" has tiffinfo
         ;;
     *) fail "unknown part: $part" ;;

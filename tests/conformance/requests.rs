@@ -336,7 +336,6 @@ fn canonical(connection: &mut Connection, target: &str, reply: &support::Reply) 
 }
 
 fn valid_requests(version: u8, seed: u64) {
-    eprintln!("seed {seed}");
     let (_images, server) = serve();
     let mut connection = server.client().connect();
     let mut random = Random::new(seed);
@@ -515,7 +514,6 @@ fn wrong(random: &mut Random, place: u32, version: u8) -> String {
 }
 
 fn invalid_requests(version: u8, seed: u64) {
-    eprintln!("seed {seed}");
     let (_images, server) = serve();
     let mut connection = server.client().connect();
     let mut random = Random::new(seed);

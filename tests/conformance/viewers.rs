@@ -167,7 +167,7 @@ fn openseadragon_shows_deep_zoom() {
 fn openseadragon_shows_zoomify() {
     let mut stage = Stage::set();
     let source = json!({
-        "type": "zoomifyservice",
+        "type": "zoomifytileservice",
         "width": FULL.0,
         "height": FULL.1,
         "tilesUrl": stage.address("/zoomify/photo.tif/"),
