@@ -66,6 +66,24 @@ impl Size {
         ]
     }
 
+    /// Distance of the samples of all components, where they share it (`XRsiz`, `YRsiz`); 1 else. A picture
+    /// has no more pixels than that, however fine its reference grid is.
+    pub(crate) fn step(&self) -> [u32; 2] {
+        let shared = |of: fn(&Component) -> u32| {
+            let mut steps = self.components.iter().map(of);
+            let first = steps.next().unwrap_or(1);
+            if steps.all(|step| step == first) { first } else { 1 }
+        };
+        [shared(|c| c.dx), shared(|c| c.dy)]
+    }
+
+    /// Left, top, right, bottom edge of the image in pixels: in steps of the reference grid (B-12).
+    pub(crate) fn edges(&self) -> [u32; 4] {
+        let [dx, dy] = self.step();
+        let [x0, y0, x1, y1] = self.image;
+        [x0.div_ceil(dx), y0.div_ceil(dy), x1.div_ceil(dx), y1.div_ceil(dy)]
+    }
+
     /// Columns and rows of the tiles that an area of the reference grid touches.
     pub(crate) fn tiles_of(&self, area: [u32; 4]) -> [Range<u32>; 2] {
         let [x0, y0, x1, y1] = area;

@@ -13,7 +13,7 @@ pub(crate) struct Level {
     /// Halvings by averaging after that.
     pub(crate) halvings: u32,
     /// Left, top, right, bottom edge in pixels of this level, counted from the origin of the reference
-    /// grid (ISO/IEC 15444-1, B-15 with the whole image in place of a tile-component).
+    /// grid (ISO/IEC 15444-1, B-12 and B-15 with the whole image in place of a tile-component).
     pub(crate) edges: [u32; 4],
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn ceil_shift(value: u32, power: u32) -> u32 {
 pub(crate) fn levels(size: &Size, decompositions: u32) -> Vec<Level> {
     let mut levels: Vec<Level> = Vec::new();
     for power in 0..32 {
-        let edges = size.image.map(|edge| ceil_shift(edge, power));
+        let edges = size.edges().map(|edge| ceil_shift(edge, power));
         if edges[0] >= edges[2] || edges[1] >= edges[3] {
             break;
         }
@@ -99,7 +99,7 @@ mod tests {
             image,
             tile_origin: [0, 0],
             tile: [image[2], image[3]],
-            components: vec![component],
+            components: vec![Component { dx: 1, ..component }, component],
         };
         levels(&size, decompositions)
             .iter()
@@ -132,6 +132,25 @@ mod tests {
             sizes([1, 1, 602, 102], 1, 1),
             [(601, 101, 0, 0), (300, 50, 1, 0), (150, 25, 1, 1)]
         );
+    }
+
+    #[test]
+    fn a_step_that_all_components_share_is_the_pixel() {
+        let component = Component {
+            bit_depth: 8,
+            signed: false,
+            dx: 5,
+            dy: 3,
+        };
+        let size = Size {
+            image: [6, 2, 1518, 539],
+            tile_origin: [0, 0],
+            tile: [1518, 539],
+            components: vec![component; 2],
+        };
+        let levels = levels(&size, 5);
+        assert_eq!(levels[0].edges, [2, 1, 304, 180]);
+        assert_eq!((levels[1].edges, levels.len()), ([1, 1, 152, 90], 2));
     }
 
     #[test]

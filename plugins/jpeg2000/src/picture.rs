@@ -142,12 +142,13 @@ impl Picture {
         };
         let decoded = codec::decode(&splice, &job, ctx)?;
         if let Some(first) = decoded.complaints.first() {
-            self.warn(ctx, &format!("decoded as far as it goes: {first}"));
+            self.warn(ctx, &format!("the codestream is not sound: {first}"));
         }
         let frame = Frame {
             level,
             area,
             components: &self.main.size.components,
+            step: self.main.size.step(),
         };
         unpack(&decoded, &frame, &self.bands, &mut out)?;
         Ok(out)
@@ -252,14 +253,15 @@ impl Picture {
     /// The rectangle of the reference grid that holds all samples of a region.
     fn area(&self, level: &Level, region: &Region) -> [u32; 4] {
         let size = &self.main.size;
+        let shared = size.step();
         let along = |start: u32, len: u32, axis: usize, step: u32| {
             let (low, high) = (level.edges[axis], level.edges[axis + 2]);
             // A pixel between two samples of a component takes the one before it.
-            let back = if step > 1 { step } else { 0 };
+            let back = if step > shared[axis] { step } else { 0 };
             let first = (low + start).saturating_sub(back).max(low);
             let last = low + start + len;
             let grid = |value: u32, edge: u32| {
-                let value = u64::from(value) << level.reduction;
+                let value = (u64::from(value) << level.reduction).saturating_mul(u64::from(shared[axis]));
                 u32::try_from(value).unwrap_or(u32::MAX).min(edge)
             };
             let (edge0, edge1) = (size.image[axis], size.image[axis + 2]);
@@ -294,7 +296,9 @@ impl Picture {
             let end = start + u64::from(size.tile[axis]);
             let (low, high) = (level.edges[axis], level.edges[axis + 2]);
             let to_level = |value: u64| {
-                let rounded = value.div_ceil(1 << level.reduction);
+                let rounded = value
+                    .div_ceil(u64::from(size.step()[axis]))
+                    .div_ceil(1 << level.reduction);
                 u32::try_from(rounded).unwrap_or(u32::MAX).clamp(low, high) - low
             };
             (to_level(start), to_level(end))
@@ -315,7 +319,7 @@ impl Picture {
         }
         let built = TileIndex::build(&*self.source, self.main.tile_parts.clone(), ctx)?.map(Arc::new);
         if let Some(broken) = built.as_ref().and_then(|index| index.broken.as_ref()) {
-            self.warn(ctx, &format!("decoded as far as it goes: {broken}"));
+            self.warn(ctx, &format!("the codestream ends early: {broken}"));
         }
         Ok(slot.insert(built).clone())
     }

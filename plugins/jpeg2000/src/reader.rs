@@ -611,6 +611,33 @@ mod tests {
     }
 
     #[test]
+    fn components_that_share_their_steps_are_shown_as_they_are() {
+        let recipe = Recipe {
+            subsampling: vec![(5, 3); 3],
+            offset: (7, 4),
+            tile: Some((400, 300)),
+            ..Recipe::new(1500, 630, 3, 8)
+        };
+        let file = encode(&recipe);
+        let reader = open(&file).unwrap();
+        let (left, top) = (2, 2);
+        assert_eq!(whole(&reader, 0), Region::new(0, 0, 302 - left, 212 - top));
+        for region in [whole(&reader, 0), Region::new(70, 90, 200, 60)] {
+            let pixels = read(&reader, 0, region, 0);
+            for (at, &value) in pixels.iter().enumerate() {
+                let (band, pixel) = (at % 3, (at / 3) as u32);
+                let x = left + region.x + pixel % region.width;
+                let y = top + region.y + pixel / region.width;
+                assert_eq!(
+                    u32::from(value),
+                    recipe.sample(band, x, y),
+                    "band {band} at {x}, {y}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn components_of_other_depths_are_scaled_to_the_deepest() {
         let recipe = Recipe {
             depths: vec![4, 12, 8],

@@ -20,6 +20,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) area: [u32; 4],
     /// The components of the codestream.
     pub(crate) components: &'a [Component],
+    /// Distance of pixels on the reference grid.
+    pub(crate) step: [u32; 2],
 }
 
 /// Fills `out` from the decoded components.
@@ -113,13 +115,13 @@ impl<'a> Source<'a> {
             ));
         }
         let last = plane.width - 1;
-        let columns = if component.dx == 1
-            && x >= left
-            && u64::from(x - left) + u64::from(width) <= u64::from(last) + 1
+        // Other steps than the shared one exist only where that is 1.
+        let (dx, dy) = (component.dx / frame.step[0], component.dy / frame.step[1]);
+        let columns = if dx == 1 && x >= left && u64::from(x - left) + u64::from(width) <= u64::from(last) + 1
         {
             Columns::From((x - left) as usize)
         } else {
-            let index = |column: u32| (column / component.dx).saturating_sub(left).min(last);
+            let index = |column: u32| (column / dx).saturating_sub(left).min(last);
             Columns::Table((x..x + width).map(index).collect())
         };
         let own = largest(channel.bit_depth);
@@ -128,7 +130,7 @@ impl<'a> Source<'a> {
         Ok(Self {
             plane,
             top,
-            dy: component.dy,
+            dy,
             columns,
             bias: if signed { 1 << (component.bit_depth - 1) } else { 0 },
             max: largest(component.bit_depth),
