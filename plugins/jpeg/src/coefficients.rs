@@ -12,7 +12,7 @@ use crate::bits::{BitPlace, BitReader, Restart, extend};
 use crate::frame::Frame;
 use crate::header::{Header, ScanHeader};
 use crate::huffman::Huffman;
-use crate::segments::{DHT, DNL, DQT, DRI, SOS, Segments};
+use crate::segments::{DHT, DQT, DRI, EOI, SOS, Segments};
 use crate::sequential::{Scan, ScanComponent};
 use crate::tables::{Tables, standard};
 use crate::writer::BitWriter;
@@ -154,7 +154,6 @@ fn next_scan(
         match segment.code {
             SOS => return ScanHeader::parse(frame, &segment, source).map(Some),
             DQT | DHT | DRI => tables.take(segment.code, &segment.read(source)?)?,
-            DNL => {}
             _ => {}
         }
     }
@@ -423,6 +422,7 @@ fn write(frame: &Frame, planes: &mut [Plane], ctx: &ReadContext<'_>) -> Result<(
         }
     }
     writer.finish();
+    writer.bytes.extend([0xff, EOI]);
     let scan = Scan {
         frame: frame.clone(),
         components,

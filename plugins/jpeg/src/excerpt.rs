@@ -5,6 +5,9 @@
 //! sampling factors and color coding stay. A decoder therefore sees the very coefficients of the file, and
 //! computes the very samples, but for those at inner edges where it blends with blocks that are not there:
 //! whoever needs those takes one MCU more.
+//!
+//! Whole rows from the top need none of that: their data is handed on as it is. Damage is then seen only where
+//! the data ends early.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
@@ -15,7 +18,7 @@ use iiphost_plugin_api::{ByteSource, DecodeError, ReadContext};
 use crate::header::Coding;
 use crate::huffman::Code;
 use crate::index::Index;
-use crate::segments::{APP14, DHT, DQT, EOI, SOI, SOS};
+use crate::segments::{APP14, DHT, DQT, DRI, EOI, SOI, SOS};
 use crate::sequential::{MAX_COMPONENTS, Place, Scan, Sink, Walk};
 use crate::tables::Quant;
 use crate::writer::BitWriter;
@@ -26,7 +29,7 @@ const CHUNK: usize = 1 << 16;
 /// Zeros behind the end, for the same reason.
 const PADDING: usize = 6144;
 
-/// Bits of every code of the DC table: 16 symbols, none of them all ones.
+/// Bits of every code of the DC tables made here: 16 symbols, none of them all ones.
 const DC_CODE_BITS: u8 = 5;
 
 /// A whole scan and what a decoder must know besides.
@@ -53,6 +56,8 @@ pub(crate) struct Excerpt<'a> {
     rows: Range<u32>,
     walk: Walk<'a>,
     copy: Copier,
+    /// Where to read on, if the data is handed on as it is.
+    unchanged: Option<u64>,
     used: usize,
     finished: bool,
     ctx: &'a ReadContext<'a>,
@@ -76,7 +81,9 @@ impl<'a> Excerpt<'a> {
         for (end, component) in copy.ends.iter_mut().zip(&original.scan.components) {
             *end = component.ac.code(0);
         }
+        let from_the_top = rows.start == 0 && cols == (0..original.scan.frame.mcu_cols());
         let mut excerpt = Self {
+            unchanged: from_the_top.then_some(original.scan.data),
             walk: Walk::new(original.scan, original.source, &Place::start(original.scan)),
             original,
             cols,
@@ -135,24 +142,50 @@ impl<'a> Excerpt<'a> {
         }
         // Extended sequential: it allows 16-bit quantization steps and four tables.
         segment(0xc1, &frame);
-        let mut table = vec![0];
-        table.extend([0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        table.extend(0..16);
-        segment(DHT, &table);
         let mut header = vec![scan.components.len() as u8];
         for (slot, component) in (0_u8..).zip(&scan.components) {
-            let mut table = Vec::new();
-            component.ac.write(1, slot, &mut table);
-            segment(DHT, &table);
-            header.extend([component.component as u8 + 1, slot]);
+            let mut tables = Vec::new();
+            component.ac.write(1, slot, &mut tables);
+            if self.unchanged.is_some() {
+                component.dc.write(0, slot, &mut tables);
+            } else {
+                tables.push(slot);
+                tables.extend([0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+                tables.extend(0..16);
+            }
+            segment(DHT, &tables);
+            header.extend([component.component as u8 + 1, slot << 4 | slot]);
+        }
+        if self.unchanged.is_some() {
+            segment(DRI, &(scan.restart_interval as u16).to_be_bytes());
         }
         header.extend([0, 63, 0]);
         segment(SOS, &header);
         self.copy.writer.bytes = file;
     }
 
+    /// Reads on in the original.
+    fn hand_on(&mut self, at: u64) -> Result<(), DecodeError> {
+        self.ctx.checkpoint()?;
+        let bytes = &mut self.copy.writer.bytes;
+        let made = bytes.len();
+        bytes.resize(made + CHUNK, 0);
+        let count = self.original.source.read_at(at, &mut bytes[made..])?;
+        bytes.truncate(made + count);
+        self.unchanged = Some(at + count as u64);
+        if count == 0 {
+            // The codec wants more than there is.
+            self.outcome.damaged.set(true);
+            self.finished = true;
+        }
+        Ok(())
+    }
+
     /// Makes the next rows of MCUs.
     fn make(&mut self) -> Result<(), DecodeError> {
+        if let Some(at) = self.unchanged {
+            return self.hand_on(at);
+        }
         let Original {
             scan, index, source, ..
         } = self.original;

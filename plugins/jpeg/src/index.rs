@@ -2,9 +2,11 @@
 //!
 //! The index grows downward as far as reads have needed it. Restart markers, where a file has enough of them,
 //! are found by looking for their bytes; otherwise the entropy-coded data is walked over, without computing a
-//! single sample.
+//! single sample. Between restart markers far apart, such as one in a row of MCUs, more places are noted by a
+//! walk when a read first comes there.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
 
@@ -30,6 +32,14 @@ pub(crate) struct Index {
     restarts: u32,
     state: Mutex<State>,
     grown: Condvar,
+    between: Mutex<Between>,
+}
+
+/// Places `MIN_STEP` MCUs apart, by the number of the place they follow.
+#[derive(Default)]
+struct Between {
+    places: HashMap<u32, Arc<Vec<Place>>>,
+    count: usize,
 }
 
 struct State {
@@ -63,14 +73,67 @@ impl Index {
                 walk: restarts == 0,
             }),
             grown: Condvar::new(),
+            between: Mutex::default(),
         }
     }
 
-    /// The last place known that is not behind MCU `mcu`, and at most one step before it.
+    /// A place a few MCUs before MCU `mcu` at most; finds it if it is not known yet.
     ///
     /// # Errors
     /// `Io`, `Cancelled`, `DeadlineExceeded`.
     pub(crate) fn place(
+        &self,
+        scan: &Scan,
+        source: &dyn ByteSource,
+        mcu: u32,
+        ctx: &CallContext<'_>,
+    ) -> Result<Place, DecodeError> {
+        let before = self.regular(scan, source, mcu, ctx)?;
+        if self.restarts == 0 || self.step <= MIN_STEP || before.ended {
+            return Ok(before);
+        }
+        let number = mcu / self.step;
+        let places = self.lock_between().places.get(&number).map(Arc::clone);
+        let places = match places {
+            Some(places) => places,
+            None => self.walk_between(scan, source, number, &before)?,
+        };
+        let wanted = ((mcu - before.mcu) / MIN_STEP) as usize;
+        Ok(places.get(wanted).or(places.last()).unwrap_or(&before).clone())
+    }
+
+    fn lock_between(&self) -> MutexGuard<'_, Between> {
+        self.between.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes places from place number `number` to the next one.
+    fn walk_between(
+        &self,
+        scan: &Scan,
+        source: &dyn ByteSource,
+        number: u32,
+        before: &Place,
+    ) -> Result<Arc<Vec<Place>>, DecodeError> {
+        let end = before.mcu.saturating_add(self.step).min(scan.mcu_count());
+        let mut places = vec![before.clone()];
+        let mut walk = Walk::new(scan, source, before);
+        while walk.mcu() + MIN_STEP < end && !walk.is_ended() {
+            walk.skip_to(walk.mcu() + MIN_STEP)?;
+            places.push(walk.place());
+        }
+        let places = Arc::new(places);
+        let mut between = self.lock_between();
+        if between.count + places.len() > MAX_PLACES as usize {
+            *between = Between::default();
+        }
+        // Two reads may have walked at once; the second one replaces the same places.
+        let replaced = between.places.insert(number, Arc::clone(&places));
+        between.count += places.len() - replaced.map_or(0, |replaced| replaced.len());
+        Ok(places)
+    }
+
+    /// The last regular place that is not behind MCU `mcu`, or the end of the data before it.
+    fn regular(
         &self,
         scan: &Scan,
         source: &dyn ByteSource,
