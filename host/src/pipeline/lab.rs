@@ -83,7 +83,7 @@ fn linear([l, a, b]: [f32; 3]) -> [f32; 3] {
     let x = WHITE[0] * inverse(f + a * (1.0 / 500.0));
     let z = WHITE[1] * inverse(f - b * (1.0 / 200.0));
     // 0, or no number if one of the three is infinite or none.
-    let nothing = (l - l) + (a - a) + (b - b);
+    let nothing = 0.0 * (l + a + b);
     TO_RGB.map(|row| row[0] * x + row[1] * y + row[2] * z + nothing)
 }
 
