@@ -284,7 +284,7 @@ fn check(
     if asked.mirror {
         expected = expected.mirror();
     }
-    if asked.degrees % 9000 != 0 {
+    if !asked.degrees.is_multiple_of(9000) {
         if asked.quality != "bitonal" {
             assert_turned(target, &actual, &expected, asked.degrees, asked.format == "png");
         }
