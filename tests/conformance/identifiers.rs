@@ -30,8 +30,14 @@ const NAMES: [(&str, &[&str]); 17] = [
     ("once%20.tif", &["once%2520.tif"]),
     ("once .tif", &["once%20.tif"]),
     ("ünï–çödé.tif", &["%C3%BCn%C3%AF%E2%80%93%C3%A7%C3%B6d%C3%A9.tif"]),
-    ("日本.tif", &["%E6%97%A5%E6%9C%AC.tif", "%25E6%2597%25A5%25E6%259C%25AC.tif"]),
-    ("ark:12025-654xz321.tif", &["ark%3A12025-654xz321.tif", "ark:12025-654xz321.tif"]),
+    (
+        "日本.tif",
+        &["%E6%97%A5%E6%9C%AC.tif", "%25E6%2597%25A5%25E6%259C%25AC.tif"],
+    ),
+    (
+        "ark:12025-654xz321.tif",
+        &["ark%3A12025-654xz321.tif", "ark:12025-654xz321.tif"],
+    ),
     ("am&per=sand;comma,.tif", &["am%26per%3Dsand%3Bcomma%2C.tif"]),
     ("quote'\"back\\.tif", &["quote%27%22back%5C.tif"]),
     ("[br](ac){et}.tif", &["%5Bbr%5D%28ac%29%7Bet%7D.tif"]),
@@ -43,7 +49,11 @@ const NAMES: [(&str, &[&str]); 17] = [
 /// A color for each file.
 fn color(number: usize) -> [u8; 3] {
     let number = number as u8;
-    [10 + 14 * number, 250 - 13 * number, if number % 2 == 0 { 40 } else { 200 }]
+    [
+        10 + 14 * number,
+        250 - 13 * number,
+        if number % 2 == 0 { 40 } else { 200 },
+    ]
 }
 
 fn files() -> Images {
@@ -71,15 +81,24 @@ fn assert_found(client: &Client, authority: &str) {
             ] {
                 let uri = format!("{base}{name}");
                 let info = client.get(&format!("{uri}/info.json"));
-                assert_eq!(info.status, 200, "{file} as {uri}: {:?}", String::from_utf8_lossy(&info.body));
+                assert_eq!(
+                    info.status,
+                    200,
+                    "{file} as {uri}: {:?}",
+                    String::from_utf8_lossy(&info.body)
+                );
                 let document: Value = info.json();
                 assert_eq!(document[id_key], format!("http://{authority}{uri}"), "{file}");
-                assert_eq!((&document["width"], &document["height"]), (&64.into(), &48.into()));
+                assert_eq!(
+                    (&document["width"], &document["height"]),
+                    (&64.into(), &48.into())
+                );
                 let size = if base == "/iiif/2/" { "full" } else { "max" };
                 let reply = client.get(&format!("{uri}/full/{size}/0/default.png"));
                 let picture = reply.picture();
                 assert_eq!(picture, Picture::plain(64, 48, &color(number)), "{file} as {uri}");
-                let canonical = format!("<http://{authority}{uri}/full/{size}/0/default.png>;rel=\"canonical\"");
+                let canonical =
+                    format!("<http://{authority}{uri}/full/{size}/0/default.png>;rel=\"canonical\"");
                 assert!(
                     reply.field("Link").ends_with(&canonical),
                     "{} does not end with {canonical}",
@@ -96,7 +115,13 @@ fn assert_found(client: &Client, authority: &str) {
             let tile = client.get(&format!("/deepzoom/{name}_files/6/0_0.png"));
             if !name.contains("25") {
                 assert_eq!(tile.picture(), Picture::plain(64, 48, &color(number)), "{file}");
-                assert_eq!(client.get(&format!("/zoomify/{name}/TileGroup0/0-0-0.jpg")).picture().size(), (64, 48));
+                assert_eq!(
+                    client
+                        .get(&format!("/zoomify/{name}/TileGroup0/0-0-0.jpg"))
+                        .picture()
+                        .size(),
+                    (64, 48)
+                );
                 assert_eq!(client.get(&format!("/deepzoom/{name}.dzi")).status, 200);
             }
         }
@@ -107,7 +132,10 @@ fn assert_found(client: &Client, authority: &str) {
 fn redirected(client: &Client, authority: &str, uri: &str) {
     let reply = client.get(uri).expect(303);
     let base = uri.trim_end_matches('/');
-    assert_eq!(reply.field("Location"), format!("http://{authority}{base}/info.json"));
+    assert_eq!(
+        reply.field("Location"),
+        format!("http://{authority}{base}/info.json")
+    );
     assert_eq!(reply.field("Access-Control-Allow-Origin"), "*");
     assert_eq!(reply.field("Content-Length"), "0");
     assert_eq!(reply.body, b"");
@@ -141,8 +169,14 @@ fn a_query_may_mean_a_space_by_a_plus() {
     };
     let number = |file: &str| NAMES.iter().position(|(name, _)| *name == file).expect("a file");
     // The file with a plus in its name comes first.
-    assert_eq!(shown("a+b.tif"), Picture::plain(64, 48, &color(number("a+b.tif"))));
-    assert_eq!(shown("with+space.tif"), Picture::plain(64, 48, &color(number("with space.tif"))));
+    assert_eq!(
+        shown("a+b.tif"),
+        Picture::plain(64, 48, &color(number("a+b.tif")))
+    );
+    assert_eq!(
+        shown("with+space.tif"),
+        Picture::plain(64, 48, &color(number("with space.tif")))
+    );
     assert_eq!(client.get("/iiif/3/with+space.tif/info.json").status, 404);
 }
 
@@ -170,10 +204,18 @@ fn names_that_lead_out_or_are_no_names_are_refused() {
     ] {
         for end in ["/info.json", "/full/max/0/default.jpg"] {
             let reply = client.get(&format!("/iiif/3/{name}{end}"));
-            assert_eq!(reply.status, status, "{name}{end}: {:?}", String::from_utf8_lossy(&reply.body));
+            assert_eq!(
+                reply.status,
+                status,
+                "{name}{end}: {:?}",
+                String::from_utf8_lossy(&reply.body)
+            );
             assert_eq!(reply.field("Access-Control-Allow-Origin"), "*");
             let folder = images.folder().to_str().expect("a path of text");
-            assert!(!String::from_utf8_lossy(&reply.body).contains(folder), "no path of the server");
+            assert!(
+                !String::from_utf8_lossy(&reply.body).contains(folder),
+                "no path of the server"
+            );
         }
     }
 }
@@ -182,7 +224,9 @@ fn names_that_lead_out_or_are_no_names_are_refused() {
 fn the_public_address_comes_from_trusted_proxies_only() {
     let images = files();
     let id = |server: &Server, headers: &[(&str, &str)]| {
-        let reply = server.client().request("GET", "/iiif/3/dir%2Fsub%20dir%2Fa.tif/info.json", headers);
+        let reply = server
+            .client()
+            .request("GET", "/iiif/3/dir%2Fsub%20dir%2Fa.tif/info.json", headers);
         reply.expect(200).json()["id"].as_str().expect("an id").to_owned()
     };
     let path = "/iiif/3/dir%2Fsub%20dir%2Fa.tif";
@@ -193,15 +237,33 @@ fn the_public_address_comes_from_trusted_proxies_only() {
     let distrusting = Server::start(images.folder());
     let own = format!("http://{}{path}", distrusting.http());
     assert_eq!(id(&distrusting, forwarded), own);
-    assert_eq!(id(&distrusting, &[("Forwarded", "proto=https;host=evil.example.org")]), own);
-    assert_eq!(id(&distrusting, &[("X-IIIF-ID", "https://evil.example.org/x")]), own);
+    assert_eq!(
+        id(
+            &distrusting,
+            &[("Forwarded", "proto=https;host=evil.example.org")]
+        ),
+        own
+    );
+    assert_eq!(
+        id(&distrusting, &[("X-IIIF-ID", "https://evil.example.org/x")]),
+        own
+    );
 
     let trusting = Settings::new(images.folder())
         .with("TRUSTED_PROXIES", "127.0.0.0/8, ::1")
         .start();
-    assert_eq!(id(&trusting, forwarded), format!("https://images.example.org{path}"));
     assert_eq!(
-        id(&trusting, &[("Forwarded", "for=192.0.2.1;proto=https;host=\"images.example.org:8443\"")]),
+        id(&trusting, forwarded),
+        format!("https://images.example.org{path}")
+    );
+    assert_eq!(
+        id(
+            &trusting,
+            &[(
+                "Forwarded",
+                "for=192.0.2.1;proto=https;host=\"images.example.org:8443\""
+            )]
+        ),
         format!("https://images.example.org:8443{path}")
     );
     let redirect = trusting.client().request("GET", path, forwarded).expect(303);
@@ -209,18 +271,21 @@ fn the_public_address_comes_from_trusted_proxies_only() {
         redirect.field("Location"),
         format!("https://images.example.org{path}/info.json")
     );
-    let picture = trusting.client().request("GET", &format!("{path}/full/max/0/default.jpg"), forwarded);
-    assert!(
-        picture
-            .field("Link")
-            .contains(&format!("<https://images.example.org{path}/full/max/0/default.jpg>;rel=\"canonical\""))
-    );
+    let picture = trusting
+        .client()
+        .request("GET", &format!("{path}/full/max/0/default.jpg"), forwarded);
+    assert!(picture.field("Link").contains(&format!(
+        "<https://images.example.org{path}/full/max/0/default.jpg>;rel=\"canonical\""
+    )));
 
     let based = Settings::new(images.folder())
         .with("BASE_URL", "https://public.example.org/images")
         .with("TRUSTED_PROXIES", "*")
         .start();
-    let reply = based.client().request("GET", "/iiif/a%20b.tif/info.json", forwarded).expect(200);
+    let reply = based
+        .client()
+        .request("GET", "/iiif/a%20b.tif/info.json", forwarded)
+        .expect(200);
     assert_eq!(reply.json()["id"], "https://public.example.org/images/a%20b.tif");
 }
 
@@ -229,19 +294,34 @@ fn documents_differ_by_what_a_client_accepts() {
     let images = files();
     let server = Server::start(images.folder());
     let ask = |target: &str, accept: &str| {
-        let reply = server.client().request("GET", target, &[("Accept", accept)]).expect(200);
-        assert!(reply.field("Vary").split(", ").any(|field| field == "Accept"), "{target}");
+        let reply = server
+            .client()
+            .request("GET", target, &[("Accept", accept)])
+            .expect(200);
+        assert!(
+            reply.field("Vary").split(", ").any(|field| field == "Accept"),
+            "{target}"
+        );
         reply
     };
     let second = "application/ld+json;profile=\"http://iiif.io/api/image/2/context.json\"";
     let third = "application/ld+json;profile=\"http://iiif.io/api/image/3/context.json\"";
     let info = "/iiif/plain.tif/info.json";
     assert_eq!(ask(info, "*/*").field("Content-Type"), third);
-    assert_eq!(ask(info, "application/json").field("Content-Type"), "application/json");
+    assert_eq!(
+        ask(info, "application/json").field("Content-Type"),
+        "application/json"
+    );
     let old = ask(info, second);
     assert_eq!(old.field("Content-Type"), second);
-    assert_eq!(old.json()["@id"], format!("http://{}/iiif/2/plain.tif", server.http()));
-    assert_eq!(ask("/iiif/2/plain.tif/info.json", "*/*").field("Content-Type"), "application/json");
+    assert_eq!(
+        old.json()["@id"],
+        format!("http://{}/iiif/2/plain.tif", server.http())
+    );
+    assert_eq!(
+        ask("/iiif/2/plain.tif/info.json", "*/*").field("Content-Type"),
+        "application/json"
+    );
     // A validator names one form of the document.
     let new = ask(info, "*/*");
     assert_ne!(new.field("ETag"), old.field("ETag"));
@@ -252,6 +332,11 @@ fn documents_differ_by_what_a_client_accepts() {
     assert!(unchanged.field("Vary").contains("Accept"));
     // Pictures never depend on it.
     let picture = "/iiif/plain.tif/full/max/0/default.png";
-    let get = |accept| server.client().request("GET", picture, &[("Accept", accept)]).expect(200);
+    let get = |accept| {
+        server
+            .client()
+            .request("GET", picture, &[("Accept", accept)])
+            .expect(200)
+    };
     assert_eq!(get(second), get(third));
 }

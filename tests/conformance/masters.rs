@@ -54,9 +54,8 @@ impl Master {
 pub(crate) fn masters() -> &'static [Master] {
     static MASTERS: OnceLock<Vec<Master>> = OnceLock::new();
     MASTERS.get_or_init(|| {
-        let halves = |width, height, bands, count| {
-            Picture::photograph(width, height, bands, width).pyramid(count)
-        };
+        let halves =
+            |width, height, bands, count| Picture::photograph(width, height, bands, width).pyramid(count);
         // Slow enough to be itself after 128 rows have become one.
         let line = Picture::new(1, 20_000, 3, |_, y, band| {
             let y = f64::from(y);

@@ -92,7 +92,10 @@ impl Samples {
 
     /// Another size by bilinear interpolation.
     pub(crate) fn interpolate(&self, (width, height): (u32, u32)) -> Self {
-        self.resample(&interpolated(self.width, width), &interpolated(self.height, height))
+        self.resample(
+            &interpolated(self.width, width),
+            &interpolated(self.height, height),
+        )
     }
 
     /// Another size by averaging areas.
@@ -106,7 +109,11 @@ impl Samples {
         for y in 0..self.height {
             for taps in across {
                 for band in 0..bands {
-                    rows.push(taps.iter().map(|&(x, weight)| self.pixel(x, y)[band] * weight).sum());
+                    rows.push(
+                        taps.iter()
+                            .map(|&(x, weight)| self.pixel(x, y)[band] * weight)
+                            .sum(),
+                    );
                 }
             }
         }
@@ -114,7 +121,11 @@ impl Samples {
         let mut values: Vec<f32> = Vec::with_capacity(down.len() * line);
         for taps in down {
             for at in 0..line {
-                values.push(taps.iter().map(|&(y, weight)| rows[y as usize * line + at] * weight).sum());
+                values.push(
+                    taps.iter()
+                        .map(|&(y, weight)| rows[y as usize * line + at] * weight)
+                        .sum(),
+                );
             }
         }
         Self {
@@ -132,7 +143,8 @@ impl Samples {
         }
         let mut values = Vec::new();
         for pixel in self.values.chunks_exact(self.bands as usize) {
-            values.push((1_254_097.0 * pixel[0] + 2_462_056.0 * pixel[1] + 478_151.0 * pixel[2]) / 4_194_304.0);
+            values
+                .push((1_254_097.0 * pixel[0] + 2_462_056.0 * pixel[1] + 478_151.0 * pixel[2]) / 4_194_304.0);
             values.extend(&pixel[3..]);
         }
         Self {
@@ -177,7 +189,8 @@ impl Samples {
     /// The color at a place between pixel centers, `None` within a pixel of the border or outside.
     pub(crate) fn inner(&self, x: f64, y: f64) -> Option<Vec<f32>> {
         let (left, top) = (x.floor(), y.floor());
-        if left < 1.0 || top < 1.0 || left + 3.0 > f64::from(self.width) || top + 3.0 > f64::from(self.height) {
+        if left < 1.0 || top < 1.0 || left + 3.0 > f64::from(self.width) || top + 3.0 > f64::from(self.height)
+        {
             return None;
         }
         let (right, below) = ((x - left) as f32, (y - top) as f32);

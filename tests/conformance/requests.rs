@@ -52,14 +52,20 @@ impl Asked {
                 _ => random.within(1, 35_999),
             },
             quality: *random.one_of(&["default", "default", "default", "color", "gray", "bitonal"]),
-            format: *random.one_of(&["png", "png", "png", "png", "jpg", "jpg", "jpg", "tif", "webp", "avif"]),
+            format: *random.one_of(&[
+                "png", "png", "png", "png", "jpg", "jpg", "jpg", "tif", "webp", "avif",
+            ]),
         }
     }
 
     fn text(&self, random: &mut Random, version: u8) -> String {
         // Version 2 has two words for the whole size.
         let whole = version == 2 && matches!(self.size.form, Form::Max) && random.once_in(2);
-        let size = if whole { "full".to_owned() } else { self.size.to_string() };
+        let size = if whole {
+            "full".to_owned()
+        } else {
+            self.size.to_string()
+        };
         let mirror = if self.mirror { "!" } else { "" };
         let degrees = f64::from(self.degrees) / 100.0;
         format!(
@@ -75,7 +81,11 @@ impl Asked {
             9000 | 27_000 => (h, w),
             degrees => {
                 let (sin, cos) = (f64::from(degrees) / 100.0).to_radians().sin_cos();
-                let side = |a: u32, b: u32| (f64::from(a) * cos.abs() + f64::from(b) * sin.abs()).round().max(1.0);
+                let side = |a: u32, b: u32| {
+                    (f64::from(a) * cos.abs() + f64::from(b) * sin.abs())
+                        .round()
+                        .max(1.0)
+                };
                 (side(w, h) as u32, side(h, w) as u32)
             }
         }
@@ -93,7 +103,10 @@ fn random_region(random: &mut Random, (width, height): (u32, u32)) -> Region {
         5 | 6 => {
             // A tile as a viewer asks for it.
             let side = 256 << random.below(4);
-            let (x, y) = (random.below(width.div_ceil(side)), random.below(height.div_ceil(side)));
+            let (x, y) = (
+                random.below(width.div_ceil(side)),
+                random.below(height.div_ceil(side)),
+            );
             Region::Pixels(x * side, y * side, side, side)
         }
         _ => {
@@ -164,7 +177,11 @@ fn assert_turned(name: &str, actual: &Picture, expected: &Samples, degrees: u32,
             let from_y = down * cos - across * sin + f64::from(h) / 2.0 - 0.5;
             let sample = |band| f32::from(actual.at(x, y, band));
             if let Some(color) = shown.inner(from_x, from_y) {
-                let opacity = if expected.has_alpha() && has_alpha { color[color.len() - 1] } else { 255.0 };
+                let opacity = if expected.has_alpha() && has_alpha {
+                    color[color.len() - 1]
+                } else {
+                    255.0
+                };
                 if has_alpha {
                     let difference = (sample(actual.bands - 1) - opacity).abs();
                     assert!(difference < 2.0, "{name}: alpha at {x}, {y}");
@@ -174,9 +191,17 @@ fn assert_turned(name: &str, actual: &Picture, expected: &Samples, degrees: u32,
                     sum += (sample(band) - color).abs();
                     count += 1;
                 }
-            } else if from_x < -2.0 || from_y < -2.0 || from_x > f64::from(w) + 1.0 || from_y > f64::from(h) + 1.0 {
+            } else if from_x < -2.0
+                || from_y < -2.0
+                || from_x > f64::from(w) + 1.0
+                || from_y > f64::from(h) + 1.0
+            {
                 if has_alpha {
-                    assert_eq!(actual.at(x, y, actual.bands - 1), 0, "{name}: transparent at {x}, {y}");
+                    assert_eq!(
+                        actual.at(x, y, actual.bands - 1),
+                        0,
+                        "{name}: transparent at {x}, {y}"
+                    );
                 } else {
                     assert!(sample(0) > 200.0, "{name}: white at {x}, {y}");
                 }
@@ -190,7 +215,12 @@ fn assert_turned(name: &str, actual: &Picture, expected: &Samples, degrees: u32,
 /// Black and white by one threshold of what would be grey.
 fn assert_bilevel(name: &str, actual: &Picture, grey: &Picture) {
     let (mut black, mut white) = (0, 255);
-    for (place, &sample) in actual.samples.chunks_exact(actual.bands as usize).map(|p| &p[0]).enumerate() {
+    for (place, &sample) in actual
+        .samples
+        .chunks_exact(actual.bands as usize)
+        .map(|p| &p[0])
+        .enumerate()
+    {
         let level = grey.samples[place * grey.bands as usize];
         match sample {
             0 => black = black.max(level),
@@ -199,13 +229,28 @@ fn assert_bilevel(name: &str, actual: &Picture, grey: &Picture) {
         }
     }
     // The threshold is applied to pixels of a level: what is interpolated lies on either side.
-    assert!(i16::from(black) - i16::from(white) < 24, "{name}: {black} is black and {white} is white");
+    assert!(
+        i16::from(black) - i16::from(white) < 24,
+        "{name}: {black} is black and {white} is white"
+    );
 }
 
 /// Asks for one picture and compares everything.
-fn check(connection: &mut Connection, master: &Master, asked: &Asked, target: &str, rect: Rect, size: (u32, u32)) {
+fn check(
+    connection: &mut Connection,
+    master: &Master,
+    asked: &Asked,
+    target: &str,
+    rect: Rect,
+    size: (u32, u32),
+) {
     let reply = connection.get(target);
-    assert_eq!(reply.status, 200, "{target}: {:?}", String::from_utf8_lossy(&reply.body));
+    assert_eq!(
+        reply.status,
+        200,
+        "{target}: {:?}",
+        String::from_utf8_lossy(&reply.body)
+    );
     let (w, h) = asked.turned(size);
     let stem = master.name.trim_end_matches(".tif");
     assert_eq!(
@@ -228,7 +273,11 @@ fn check(connection: &mut Connection, master: &Master, asked: &Asked, target: &s
 
     let at_once = !smaller_level_serves(master, rect, size);
     let part = Samples::of(&master.picture, rect);
-    let mut expected = if at_once { part.interpolate(size) } else { part.average(size) };
+    let mut expected = if at_once {
+        part.interpolate(size)
+    } else {
+        part.average(size)
+    };
     if matches!(asked.quality, "gray" | "bitonal") {
         expected = expected.grey();
     }
@@ -245,7 +294,12 @@ fn check(connection: &mut Connection, master: &Master, asked: &Asked, target: &s
     if asked.format == "jpg" {
         expected = expected.over_white();
         if asked.quality != "bitonal" {
-            image::assert_close(target, &actual, &expected.picture(), if at_once { JPEG_DB } else { LEVEL_DB });
+            image::assert_close(
+                target,
+                &actual,
+                &expected.picture(),
+                if at_once { JPEG_DB } else { LEVEL_DB },
+            );
         }
     } else if asked.quality == "bitonal" {
         assert_bilevel(target, &actual, &expected.picture());
@@ -265,14 +319,20 @@ fn canonical(connection: &mut Connection, target: &str, reply: &support::Reply) 
         .rfind(">;rel=\"canonical\"")
         .and_then(|end| link[..end].rfind('<').map(|start| &link[start + 1..end]))
         .unwrap_or_else(|| panic!("no canonical link: {link}"));
-    let path = address.strip_prefix("http://").and_then(|rest| rest.find('/').map(|at| &rest[at..]));
+    let path = address
+        .strip_prefix("http://")
+        .and_then(|rest| rest.find('/').map(|at| &rest[at..]));
     let path = path.unwrap_or_else(|| panic!("no address: {address}"));
     if path == target {
         return;
     }
     let again = connection.get(path).expect(200);
     assert!(again.body == reply.body, "{target} is not the picture of {path}");
-    assert_eq!(again.field("Link"), link, "{target}: the canonical address is canonical");
+    assert_eq!(
+        again.field("Link"),
+        link,
+        "{target}: the canonical address is canonical"
+    );
 }
 
 fn valid_requests(version: u8, seed: u64) {
@@ -295,7 +355,11 @@ fn valid_requests(version: u8, seed: u64) {
                 continue;
             }
         }
-        let target = format!("/iiif/{version}/{}/{}", master.name, asked.text(&mut random, version));
+        let target = format!(
+            "/iiif/{version}/{}/{}",
+            master.name,
+            asked.text(&mut random, version)
+        );
         match (rect, size) {
             (Some(rect), Some(size)) => {
                 check(&mut connection, master, &asked, &target, rect, size);
@@ -404,7 +468,11 @@ fn wrong(random: &mut Random, place: u32, version: u8) -> String {
                     format!("^pct:{}", 150 + number),
                 ]);
             } else {
-                list.extend(["^max".to_owned(), format!("^{number},"), format!("^!{number},{number}")]);
+                list.extend([
+                    "^max".to_owned(),
+                    format!("^{number},"),
+                    format!("^!{number},{number}"),
+                ]);
             }
             list
         }
@@ -473,11 +541,21 @@ fn invalid_requests(version: u8, seed: u64) {
             reply.status,
             reply.headers
         );
-        assert_eq!(reply.field("Content-Type"), "text/plain; charset=utf-8", "{target}");
+        assert_eq!(
+            reply.field("Content-Type"),
+            "text/plain; charset=utf-8",
+            "{target}"
+        );
         assert_eq!(reply.field("Access-Control-Allow-Origin"), "*", "{target}");
-        assert!((1..400).contains(&reply.body.len()), "{target}: a short text, not {} bytes", reply.body.len());
+        assert!(
+            (1..400).contains(&reply.body.len()),
+            "{target}: a short text, not {} bytes",
+            reply.body.len()
+        );
     }
-    let _ = connection.get(&format!("/iiif/{version}/alpha.tif/full/100,/0/default.png")).picture();
+    let _ = connection
+        .get(&format!("/iiif/{version}/alpha.tif/full/100,/0/default.png"))
+        .picture();
 }
 
 #[test]

@@ -81,7 +81,11 @@ pub(crate) fn reply_size(size: Size, (_, _, w, h): Rect, version: u8) -> Option<
         Form::Exact(width, height) => (width, height),
         Form::Within(width, height) => {
             let enlarges = width >= w && height >= h;
-            if version == 3 && !size.enlarge && enlarges { (w, h) } else { fit(width, height) }
+            if version == 3 && !size.enlarge && enlarges {
+                (w, h)
+            } else {
+                fit(width, height)
+            }
         }
     };
     if width == 0 || height == 0 {
@@ -125,7 +129,14 @@ impl std::fmt::Display for Region {
             Self::Square => write!(f, "square"),
             Self::Pixels(x, y, w, h) => write!(f, "{x},{y},{w},{h}"),
             Self::Percent(x, y, w, h) => {
-                write!(f, "pct:{},{},{},{}", percent(x), percent(y), percent(w), percent(h))
+                write!(
+                    f,
+                    "pct:{},{},{},{}",
+                    percent(x),
+                    percent(y),
+                    percent(w),
+                    percent(h)
+                )
             }
         }
     }
@@ -151,7 +162,10 @@ impl std::fmt::Display for Size {
 fn the_examples_of_the_published_text_hold() {
     let image = (300, 200);
     assert_eq!(extract(Region::Square, image), Some((50, 0, 200, 200)));
-    assert_eq!(extract(Region::Pixels(125, 15, 200, 200), image), Some((125, 15, 175, 185)));
+    assert_eq!(
+        extract(Region::Pixels(125, 15, 200, 200), image),
+        Some((125, 15, 175, 185))
+    );
     assert_eq!(
         extract(Region::Percent(4160, 750, 4000, 7000), image),
         Some((125, 15, 120, 140))

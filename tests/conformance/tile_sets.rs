@@ -30,7 +30,11 @@ fn assemble(
             let target = address(col, row);
             let tile = connection.get(&target).picture();
             let (x, y) = (col * TILE, row * TILE);
-            assert_eq!(tile.size(), (TILE.min(width - x), TILE.min(height - y)), "{target}");
+            assert_eq!(
+                tile.size(),
+                (TILE.min(width - x), TILE.min(height - y)),
+                "{target}"
+            );
             assert_eq!(tile.bands, bands, "{target}");
             let line = (tile.width * bands) as usize;
             for (number, samples) in tile.samples.chunks_exact(line).enumerate() {
@@ -46,7 +50,10 @@ fn assemble(
 /// The second value says that it is exact.
 fn level(master: &Master, (width, height): (u32, u32)) -> (Picture, bool) {
     let near = |a: u32, b: u32| a == b || (a.abs_diff(b) == 1 && b >= 16);
-    let stored = master.stored().iter().find(|level| near(level.width, width) && near(level.height, height));
+    let stored = master
+        .stored()
+        .iter()
+        .find(|level| near(level.width, width) && near(level.height, height));
     if let Some(level) = stored {
         let completed = Picture::new(width, height, level.bands, |x, y, band| {
             level.at(x.min(level.width - 1), y.min(level.height - 1), band)
@@ -61,7 +68,9 @@ fn reduced(master: &Master, (width, height): (u32, u32)) -> Picture {
     let mut larger = master.stored().iter().rev();
     let from = larger.find(|level| level.width >= width && level.height >= height);
     let from = from.unwrap_or(&master.picture);
-    Samples::of(from, (0, 0, from.width, from.height)).average((width, height)).picture()
+    Samples::of(from, (0, 0, from.width, from.height))
+        .average((width, height))
+        .picture()
 }
 
 fn assert_level(name: &str, actual: &Picture, master: &Master) {
@@ -84,7 +93,9 @@ fn deep_zoom_levels_are_whole_and_right() {
     let mut connection = server.client().connect();
     for master in masters() {
         let (w, h) = master.picture.size();
-        let document = connection.get(&format!("/deepzoom/{}.dzi", master.name)).expect(200);
+        let document = connection
+            .get(&format!("/deepzoom/{}.dzi", master.name))
+            .expect(200);
         let expected = format!(
             "<Image xmlns=\"http://schemas.microsoft.com/deepzoom/2008\" TileSize=\"{TILE}\" Overlap=\"0\" \
              Format=\"jpg\"><Size Width=\"{w}\" Height=\"{h}\"/></Image>"
@@ -100,7 +111,9 @@ fn deep_zoom_levels_are_whole_and_right() {
             let size = (w.div_ceil(by), h.div_ceil(by));
             let base = format!("/deepzoom/{}_files/{number}", master.name);
             let bands = master.picture.bands;
-            let whole = assemble(&mut connection, size, bands, |col, row| format!("{base}/{col}_{row}.png"));
+            let whole = assemble(&mut connection, size, bands, |col, row| {
+                format!("{base}/{col}_{row}.png")
+            });
             assert_level(&base, &whole, master);
             for outside in [
                 format!("{base}/{}_0.png", size.0.div_ceil(TILE)),
@@ -125,8 +138,13 @@ fn zoomify_tiers_are_whole_and_right() {
             tiers.push(((w / 2).max(1), (h / 2).max(1)));
         }
         tiers.reverse();
-        let count: u32 = tiers.iter().map(|(w, h)| w.div_ceil(TILE) * h.div_ceil(TILE)).sum();
-        let document = connection.get(&format!("/zoomify/{}/ImageProperties.xml", master.name)).expect(200);
+        let count: u32 = tiers
+            .iter()
+            .map(|(w, h)| w.div_ceil(TILE) * h.div_ceil(TILE))
+            .sum();
+        let document = connection
+            .get(&format!("/zoomify/{}/ImageProperties.xml", master.name))
+            .expect(200);
         let expected = format!(
             "<IMAGE_PROPERTIES WIDTH=\"{w}\" HEIGHT=\"{h}\" NUMTILES=\"{count}\" NUMIMAGES=\"1\" \
              VERSION=\"1.8\" TILESIZE=\"{TILE}\"/>"
@@ -165,10 +183,18 @@ fn iiif_tiles_are_whole_and_right() {
             let base = format!("/iiif/{version}/{}", master.name);
             let info = connection.get(&format!("{base}/info.json")).expect(200).json();
             let (w, h) = master.picture.size();
-            assert_eq!((&info["width"], &info["height"]), (&w.into(), &h.into()), "{base}");
+            assert_eq!(
+                (&info["width"], &info["height"]),
+                (&w.into(), &h.into()),
+                "{base}"
+            );
             let tiles = info["tiles"].as_array().expect("tiles");
             assert_eq!(tiles.len(), 1, "{base}");
-            assert_eq!((&tiles[0]["width"], &tiles[0]["height"]), (&TILE.into(), &TILE.into()), "{base}");
+            assert_eq!(
+                (&tiles[0]["width"], &tiles[0]["height"]),
+                (&TILE.into(), &TILE.into()),
+                "{base}"
+            );
             for factor in tiles[0]["scaleFactors"].as_array().expect("a list") {
                 let by = factor.as_u64().expect("a number") as u32;
                 let size = (w.div_ceil(by), h.div_ceil(by));
@@ -203,8 +229,15 @@ fn a_stored_level_is_handed_on_as_it_is() {
     let (_images, server) = serve();
     let mut connection = server.client().connect();
     for master in masters() {
-        for level in master.stored().iter().filter(|level| level.width.max(level.height) <= 1500) {
-            let target = format!("/iiif/3/{}/full/{},{}/0/default.png", master.name, level.width, level.height);
+        for level in master
+            .stored()
+            .iter()
+            .filter(|level| level.width.max(level.height) <= 1500)
+        {
+            let target = format!(
+                "/iiif/3/{}/full/{},{}/0/default.png",
+                master.name, level.width, level.height
+            );
             assert_nearly(&target, &connection.get(&target).picture(), level, 0);
         }
     }

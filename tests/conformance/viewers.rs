@@ -82,9 +82,15 @@ impl Stage {
 
     /// Runs a script, waits for a condition, and until what it draws is on the screen.
     fn act(&mut self, script: &str, ready: &str) {
-        let frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))";
+        let frames =
+            "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))";
         let acted = self.browser.evaluate(&format!("(() => {{ {script} }})(); true"));
-        assert_eq!(acted, true, "the script fails: {script}; {:#?}", self.browser.complaints());
+        assert_eq!(
+            acted,
+            true,
+            "the script fails: {script}; {:#?}",
+            self.browser.complaints()
+        );
         assert_eq!(self.browser.evaluate(frames), true);
         self.browser.wait_until(ready);
         assert_eq!(self.browser.evaluate(frames), true);
@@ -96,7 +102,11 @@ impl Stage {
         let (x, y, width, height) = place;
         let whole = self.browser.screenshot();
         let actual = whole.crop(x, y, width, height);
-        let scaled = if size == FULL { self.picture.clone() } else { self.picture.resize(size.0, size.1) };
+        let scaled = if size == FULL {
+            self.picture.clone()
+        } else {
+            self.picture.resize(size.0, size.1)
+        };
         let expected = scaled.crop(from.0, from.1, width, height);
         image::assert_close(name, &actual, &expected, SCREEN_DB);
     }
@@ -126,7 +136,10 @@ fn open_seadragon(stage: &mut Stage, name: &str, source: &Value) {
     );
     stage.assert_shown(&format!("{name} at its own size"), FULL, (600, 450), (0, 0, w, h));
     let asked = stage.browser.requested();
-    assert!(asked.iter().filter(|url| url.contains("photo.tif")).count() > 12, "{name}: {asked:#?}");
+    assert!(
+        asked.iter().filter(|url| url.contains("photo.tif")).count() > 12,
+        "{name}: {asked:#?}"
+    );
 }
 
 #[test]
@@ -190,7 +203,12 @@ fn leaflet_shows_both_versions() {
         stage.act("show(3)", "loaded()");
         stage.assert_shown(&format!("Leaflet IIIF {version}"), FULL, (600, 450), (0, 0, w, h));
         stage.act("show(2)", "loaded()");
-        stage.assert_shown(&format!("Leaflet IIIF {version} half"), (1000, 750), (100, 75), (0, 0, w, h));
+        stage.assert_shown(
+            &format!("Leaflet IIIF {version} half"),
+            (1000, 750),
+            (100, 75),
+            (0, 0, w, h),
+        );
     }
 }
 
@@ -272,7 +290,10 @@ fn mirador_shows_both_versions() {
         let service = stage.address(&format!("/iiif/{version}/photo.tif"));
         let manifest = manifest(version, &service).to_string();
         stage.open(
-            &format!("<script src=\"file://{}/mirador/dist/mirador.min.js\"></script>", packages().display()),
+            &format!(
+                "<script src=\"file://{}/mirador/dist/mirador.min.js\"></script>",
+                packages().display()
+            ),
             &format!(
                 "manifest = 'data:application/json;charset=utf-8,' + encodeURIComponent({manifest:?}); \
                  mirador = Mirador.viewer({{ id: 'view', workspaceControlPanel: {{ enabled: false }}, \
@@ -286,7 +307,9 @@ fn mirador_shows_both_versions() {
             ),
             "document.querySelector('.openseadragon-canvas canvas') && mirador.store.getState().viewers.w",
         );
-        let place = stage.browser.evaluate("(r => [r.x, r.y, r.width, r.height])(place())");
+        let place = stage
+            .browser
+            .evaluate("(r => [r.x, r.y, r.width, r.height])(place())");
         let place: Vec<u32> = place
             .as_array()
             .expect("a rectangle")

@@ -336,7 +336,10 @@ mod tests {
     #[test]
     fn built_in_modules_come_last_unless_named_or_left_out() {
         let built_in = |name: &str| (name.to_owned(), Origin::BuiltIn);
-        assert_eq!(names(""), [built_in("tiff"), built_in("jpeg2000"), built_in("jpeg")]);
+        assert_eq!(
+            names(""),
+            [built_in("tiff"), built_in("jpeg2000"), built_in("jpeg")]
+        );
         assert_eq!(
             names("/opt/x.so, optional:y"),
             [

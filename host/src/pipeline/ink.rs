@@ -52,7 +52,9 @@ fn at_most_16_bits(mut raster: Raster, max_bytes: u64) -> Result<Raster, Error> 
         Samples::F32(v) => {
             sample_count(raster.size, raster.band_count, SampleFormat::U16, max_bytes)?;
             // Casting NaN gives 0.
-            v.iter().map(|&v| (f64::from(v) * top).round().clamp(0.0, top) as u16).collect()
+            v.iter()
+                .map(|&v| (f64::from(v) * top).round().clamp(0.0, top) as u16)
+                .collect()
         }
     };
     raster.samples = Samples::U16(scaled);

@@ -320,7 +320,11 @@ fn a_region_of_one_pixel_is_that_pixel() {
         SizeSpec::Max { upscale: false },
     ] {
         let plan = iiif(&page, pixel, size, IIIF3, 5000).unwrap();
-        assert_eq!((plan.level, plan.source), (0, Region::new(0, 9999, 1, 1)), "{size:?}");
+        assert_eq!(
+            (plan.level, plan.source),
+            (0, Region::new(0, 9999, 1, 1)),
+            "{size:?}"
+        );
     }
 }
 
