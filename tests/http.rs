@@ -266,8 +266,11 @@ fn health_counts() {
     let _ = server.client().get(TILE).picture();
     let health = server.health();
     assert_eq!(health["status"], "ok");
-    assert_eq!(health["modules"][0]["id"], "tiff");
-    assert_eq!(health["modules"][0]["state"], "ready");
+    let modules = health["modules"].as_array().unwrap();
+    assert!(
+        modules.iter().any(|m| m["id"] == "tiff" && m["state"] == "ready"),
+        "{health}"
+    );
     assert_eq!(health["open_images"], 1);
     assert_eq!(health["cache"]["hits"], 1);
     assert!(health["cache"]["bytes"].as_u64() > Some(1000));

@@ -38,7 +38,7 @@ fn the_built_in_modules_are_listed() {
         assert!(shown.contains(part), "{part} in {shown}");
     }
     let listed = modules(&list(""));
-    let tiff = &listed[0];
+    let tiff = listed.iter().find(|m| m["id"] == "tiff").expect("a TIFF module");
     assert_eq!(
         (&tiff["id"], &tiff["abi"], &tiff["origin"]),
         (&"tiff".into(), &"1.0".into(), &"built-in".into())
@@ -51,7 +51,8 @@ fn the_built_in_modules_are_listed() {
 fn a_module_from_elsewhere_is_loaded_before_the_built_in_ones() {
     let listed = modules(&list(&example("module_scripted")));
     let ids: Vec<_> = listed.iter().map(|m| m["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["scripted", "tiff"]);
+    assert_eq!(ids[0], "scripted");
+    assert!(ids[1..].contains(&"tiff"), "{ids:?}");
     assert_eq!(listed[0]["origin"], "listed");
 }
 
@@ -106,7 +107,12 @@ fn an_optional_module_that_fails_is_a_warning() {
 
 #[test]
 fn a_host_without_modules_does_not_start() {
-    let output = run(["--http", "127.0.0.1:0"], &[("DECODER_MODULES", "-tiff")]);
+    let built_in: Vec<String> = modules(&list(""))
+        .iter()
+        .map(|m| format!("-{}", m["id"].as_str().unwrap()))
+        .collect();
+    let none = built_in.join(",");
+    let output = run(["--http", "127.0.0.1:0"], &[("DECODER_MODULES", &none)]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
         text(&output.stderr).contains("no module"),

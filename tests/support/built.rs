@@ -30,7 +30,9 @@ pub fn host() -> PathBuf {
         if let Some(folder) = std::env::var_os(FOLDER_VARIABLE) {
             return existing(PathBuf::from(folder).join("iiphost"));
         }
-        fresh("libiiphost_tiff.so");
+        for module in ["tiff", "jpeg", "jpeg2000"] {
+            fresh(&format!("libiiphost_{module}.so"));
+        }
         fresh("iiphost")
     })
     .clone()
