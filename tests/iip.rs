@@ -3,7 +3,8 @@
 use support::fixture::{Compression, Images, Layout, TiffFile};
 use support::image::{assert_close, assert_same};
 use support::picture::Picture;
-use support::{Reply, Server, Settings};
+use support::server::Settings;
+use support::{Reply, Server};
 
 /// JPEG of the default quality, colors at half the resolution, of a smooth picture.
 const JPEG_DB: f64 = 33.0;
