@@ -52,7 +52,7 @@ fn color(number: usize) -> [u8; 3] {
     [
         10 + 14 * number,
         250 - 13 * number,
-        if number % 2 == 0 { 40 } else { 200 },
+        if number.is_multiple_of(2) { 40 } else { 200 },
     ]
 }
 
