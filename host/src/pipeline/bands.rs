@@ -25,6 +25,8 @@ pub(super) fn wanted(raster: Raster, processing: &Processing, out: BandsOut) -> 
     }
     let colors = raster.color_band_count() as usize;
     let count = match processing.color_map {
+        // The first band of sRGB is made of all three of CIELAB.
+        Some(_) if raster.color_model == ColorModel::CieLab => colors.min(3),
         Some(_) => 1,
         None => shown_count(colors, out),
     };

@@ -439,6 +439,12 @@ fn lab_becomes_srgb() {
         assert!(g.abs_diff(*w) <= 1, "{:?}, expected {want:?}", out.samples);
     }
     assert_eq!(bytes(&raster, &with(|p| p.invert = true))[..3], [255; 3]);
+    // A color map shows the red of sRGB.
+    let red = bytes(&raster, &mapped(ColorMap::Red));
+    let plain = bytes(&raster, &NONE);
+    for (map, color) in red.chunks_exact(3).zip(plain.chunks_exact(3)) {
+        assert_eq!(map, [color[0], 0, 0]);
+    }
 }
 
 #[test]
