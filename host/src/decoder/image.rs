@@ -1,7 +1,7 @@
 //! One open image.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -45,7 +45,8 @@ pub struct OpenImage {
 }
 
 impl OpenImage {
-    /// Opens a file with the module that claims it.
+    /// Opens a file with the module that claims it; if that finds the file not its own after all, with the
+    /// next one that claims it.
     ///
     /// # Errors
     /// 415 when no module claims it or its module lacks a feature, 500 when it is broken or in quarantine.
@@ -75,17 +76,7 @@ impl OpenImage {
             file_len: stamp.len,
             extension: &extension,
         };
-        let Some(module) = registry.choose(&head) else {
-            return Err(registry.unclaimed());
-        };
-        let call = scope.call(&module.info.id, identifier);
-        let context = call.context(call_limits(limits, 1));
-        let reader = module.decoder.open(source, &context).map_err(|error| {
-            if error.kind() == ErrorKind::Panicked {
-                registry.faults().record(&module.info.id, &path, &stamp);
-            }
-            Error::from_decoder(&module.info.id, &error)
-        })?;
+        let (module, reader) = first_that_opens(registry, &head, &source, (&path, &stamp), identifier, limits, scope)?;
         for warning in &reader.info().warnings {
             let image = identifier.escape_ascii();
             tracing::warn!(module = module.info.id, %image, "{}", warning.escape_debug());
@@ -96,7 +87,7 @@ impl OpenImage {
             path,
             stamp,
             info,
-            module: module.clone(),
+            module,
             reader,
             metadata: Mutex::default(),
             registry: registry.clone(),
@@ -185,6 +176,56 @@ impl OpenImage {
                 .record(&self.module.info.id, &self.path, &self.stamp);
         }
         Error::from_decoder(&self.module.info.id, error)
+    }
+}
+
+/// The module with the highest claim that opens a file. One that claims what it cannot open, because it
+/// claims everything or is broken, does not keep the file from the others. The error is that of the highest
+/// claim: the others were only asked in case it is wrong.
+fn first_that_opens(
+    registry: &Registry,
+    head: &FileHead<'_>,
+    source: &Arc<dyn ByteSource>,
+    (path, stamp): (&Path, &Stamp),
+    identifier: &[u8],
+    limits: &Limits,
+    scope: &CallScope,
+) -> Result<(Arc<Module>, Box<dyn ImageReader>), Error> {
+    let mut failed: Vec<(&Arc<Module>, DecodeError)> = Vec::new();
+    let is_fault = |error: &DecodeError| error.kind() == ErrorKind::Panicked;
+    for module in registry.claimants(head) {
+        let call = scope.call(&module.info.id, identifier);
+        let context = call.context(call_limits(limits, 1));
+        match module.decoder.open(source.clone(), &context) {
+            Ok(reader) => {
+                for (other, error) in &failed {
+                    if is_fault(error) {
+                        registry.faults().record_module(&other.info.id);
+                    }
+                    let (image, claims, opens) = (identifier.escape_ascii(), &other.info.id, &module.info.id);
+                    tracing::warn!(%image, claims, opens, "claimed by a module that cannot open it: {error}");
+                }
+                return Ok((module.clone(), reader));
+            }
+            Err(error) => {
+                // Limits, time and disk are the same for every module.
+                let go_on = matches!(
+                    error.kind(),
+                    ErrorKind::Format | ErrorKind::Unsupported | ErrorKind::Panicked | ErrorKind::Internal
+                );
+                failed.push((module, error));
+                if !go_on {
+                    break;
+                }
+            }
+        }
+    }
+    for (module, _) in failed.iter().filter(|(_, error)| is_fault(error)) {
+        registry.faults().record(&module.info.id, path, stamp);
+    }
+    match failed.first() {
+        Some((module, error)) => Err(Error::from_decoder(&module.info.id, error)),
+        None => Err(registry.unclaimed()),
     }
 }
 
