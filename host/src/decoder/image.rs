@@ -76,7 +76,15 @@ impl OpenImage {
             file_len: stamp.len,
             extension: &extension,
         };
-        let (module, reader) = first_that_opens(registry, &head, &source, (&path, &stamp), identifier, limits, scope)?;
+        let (module, reader) = first_that_opens(
+            registry,
+            &head,
+            &source,
+            (&path, &stamp),
+            identifier,
+            limits,
+            scope,
+        )?;
         for warning in &reader.info().warnings {
             let image = identifier.escape_ascii();
             tracing::warn!(module = module.info.id, %image, "{}", warning.escape_debug());
