@@ -12,9 +12,6 @@
 //! Not done: writing, codestreams in fragments or in other files, compositing and further codestreams of
 //! JPX, JPM, Motion JPEG 2000.
 
-// The exported statics are what a module is made of; the macro gives the reason for each.
-#![allow(unsafe_code)]
-
 mod average;
 mod boxes;
 mod bytes;
