@@ -1,6 +1,6 @@
 """Runs the public validator of the IIIF Image API (`iiif-validator` 1.0.5) on a server.
 
-    validator.py picture OUT.png             writes the picture its tests expect
+    validator.py picture OUT                 writes the picture its tests expect, as .png, .jpg or .jp2
     validator.py run BASE IDENTIFIER SEED... runs all its tests at BASE/iiif/2 and BASE/iiif/3
 
 `run` prints one JSON object a test: version, seed, test, level, outcome and message. Outcomes:
@@ -150,7 +150,8 @@ def picture(validator, path):
     for col, column in enumerate(colors):
         for row, color in enumerate(column):
             image.paste(color, (100 * col, 100 * row, 100 * col + 100, 100 * row + 100))
-    image.save(path)
+    # JPEG at full resolution of its colors; JPEG 2000 is lossless unless told otherwise.
+    image.save(path, **({"quality": 95, "subsampling": 0} if path.endswith(".jpg") else {}))
 
 
 def offered_formats(validator, api):

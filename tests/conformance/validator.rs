@@ -52,22 +52,25 @@ fn validate(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// A folder with the picture the validator knows, in a pyramid of one compression.
-fn squares(compression: &str) -> Images {
+/// A folder with the picture the validator knows, as a master of every kind. The validator asks for names with
+/// a minus sign, encoded.
+fn squares() -> Images {
     let images = Images::new();
-    let drawn = images.path("squares.png");
-    let drawn = drawn.to_str().expect("a path of text");
-    validate(&["picture", drawn]);
-    // The validator asks for a name with a minus sign, encoded.
-    let pyramid = images.path("color-squares.tif");
-    let pyramid = pyramid.to_str().expect("a path of text");
-    let made = server::run(["pyramid", "--compression", compression, drawn, pyramid], &[]);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let path = |name: &str| images.path(name).to_str().expect("a path of text").to_owned();
+    let drawn = path("squares.png");
+    for name in [&drawn, &path("color-squares.jp2"), &path("color-squares.jpg")] {
+        validate(&["picture", name]);
+    }
+    for compression in ["deflate", "jpeg"] {
+        let pyramid = path(&format!("color-squares-{compression}.tif"));
+        let made = server::run(["pyramid", "--compression", compression, &drawn, &pyramid], &[]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
     images
 }
 
-fn assert_valid(base: &str, seeds: &[&str]) {
-    let lines = validate(&[&["run", base, "color-squares.tif"], seeds].concat());
+fn assert_valid(base: &str, identifier: &str, seeds: &[&str]) {
+    let lines = validate(&[&["run", base, identifier], seeds].concat());
     let results: Vec<Value> = lines
         .lines()
         .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
@@ -88,28 +91,37 @@ fn assert_valid(base: &str, seeds: &[&str]) {
         } else {
             "pass"
         };
-        assert_eq!(result["outcome"], expected, "{base}: {result}");
+        assert_eq!(result["outcome"], expected, "{base} {identifier}: {result}");
     }
 }
 
 #[test]
 fn the_public_validator_passes_over_http() {
-    let images = squares("deflate");
+    let images = squares();
     let server = Server::start(images.folder());
-    assert_valid(&format!("http://{}", server.http()), &["1", "2"]);
+    let base = format!("http://{}", server.http());
+    assert_valid(&base, "color-squares-deflate.tif", &["1", "2"]);
 }
 
 #[test]
-fn the_public_validator_passes_on_stored_jpeg_tiles() {
-    let images = squares("jpeg");
+fn the_public_validator_passes_on_masters_of_every_format() {
+    let images = squares();
     let server = Server::start(images.folder());
-    assert_valid(&format!("http://{}", server.http()), &["3"]);
+    let base = format!("http://{}", server.http());
+    for (identifier, seed) in [
+        ("color-squares-jpeg.tif", "3"),
+        ("color-squares.jp2", "4"),
+        ("color-squares.jpg", "5"),
+    ] {
+        assert_valid(&base, identifier, &[seed]);
+    }
 }
 
 #[test]
 fn the_public_validator_passes_behind_nginx() {
-    let images = squares("deflate");
+    let images = squares();
     let server = Server::start(images.folder());
     let nginx = Nginx::start(&server.fastcgi().to_string());
-    assert_valid(&format!("http://{}", nginx.address()), &["4", "5"]);
+    let base = format!("http://{}", nginx.address());
+    assert_valid(&base, "color-squares-deflate.tif", &["6", "7"]);
 }

@@ -48,6 +48,33 @@ pub(super) struct Wanted {
     pub(super) derived: (bool, bool),
 }
 
+/// The shape of a region: one side of a picture from the other, rounded.
+///
+/// Multiplied before it is divided: a quotient of the two sides is inexact, and 435 pixels of 870 by 373, whose
+/// height is 186.5, would be 186 high instead of 187.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    width: f64,
+    height: f64,
+}
+
+impl Shape {
+    fn of(region: &Resolved) -> Self {
+        Self {
+            width: region.full_width,
+            height: region.full_height,
+        }
+    }
+
+    fn width_for(self, height: f64) -> f64 {
+        (height * self.width / self.height).round()
+    }
+
+    fn height_for(self, width: f64) -> f64 {
+        (width * self.height / self.width).round()
+    }
+}
+
 /// Sides in `f64`: whole numbers up to 2^53 are exact, so huge requests cannot overflow.
 type Sides = (f64, f64);
 
@@ -62,20 +89,20 @@ pub(super) fn output_size(
     full: Size,
     limits: &Limits,
 ) -> Result<Wanted, Error> {
-    let ratio = region.full_width / region.full_height;
+    let shape = Shape::of(region);
     let natural: Sides = (f64::from(region.pixels.width), f64::from(region.pixels.height));
     let bounds = picture_limits(full, limits);
     let mut derived = (false, false);
     let asked: Sides = match *spec {
         SizeSpec::Natural | SizeSpec::Max { upscale: false } => natural,
-        SizeSpec::Max { upscale: true } => largest(natural, ratio, &bounds),
+        SizeSpec::Max { upscale: true } => largest(natural, shape, &bounds),
         SizeSpec::Width(width) => {
             derived.1 = true;
-            (width as f64, (width as f64 / ratio).round().max(1.0))
+            (width as f64, shape.height_for(width as f64).max(1.0))
         }
         SizeSpec::Height(height) => {
             derived.0 = true;
-            ((height as f64 * ratio).round().max(1.0), height as f64)
+            (shape.width_for(height as f64).max(1.0), height as f64)
         }
         SizeSpec::Percent(percent) => {
             let sides = (percent_of(natural.0, percent), percent_of(natural.1, percent));
@@ -85,11 +112,11 @@ pub(super) fn output_size(
             sides
         }
         SizeSpec::Exact(width, height) => (width as f64, height as f64),
-        SizeSpec::Within(width, height) => within(width as f64, height as f64, region, ratio),
+        SizeSpec::Within(width, height) => within(width as f64, height as f64, shape),
     };
     let asked = (asked.0.max(1.0), asked.1.max(1.0));
     let sides = limit_upscaling(asked, natural, spec, rules.upscaling, limits)?;
-    let sides = limit_size(sides, ratio, spec, rules.over_limit, &bounds)?;
+    let sides = limit_size(sides, shape, spec, rules.over_limit, &bounds)?;
     // Within the limits, which are below 2^32.
     Ok(Wanted {
         size: Size::new(sides.0 as u32, sides.1 as u32),
@@ -98,11 +125,11 @@ pub(super) fn output_size(
 }
 
 /// The largest size of the region's ratio in a box: the constraining side is exact.
-fn within(width: f64, height: f64, region: &Resolved, ratio: f64) -> Sides {
-    if width / region.full_width > height / region.full_height {
-        ((height * ratio).round(), height)
+fn within(width: f64, height: f64, shape: Shape) -> Sides {
+    if width * shape.height > height * shape.width {
+        (shape.width_for(height), height)
     } else {
-        (width, (width / ratio).round())
+        (width, shape.height_for(width))
     }
 }
 
@@ -137,7 +164,7 @@ fn limit_upscaling(
 
 fn limit_size(
     sides: Sides,
-    ratio: f64,
+    shape: Shape,
     spec: &SizeSpec,
     rule: OverLimit,
     bounds: &PictureLimits,
@@ -161,7 +188,7 @@ fn limit_size(
     }
     let sides = fit_box(
         sides,
-        ratio,
+        shape,
         f64::from(bounds.max_width),
         f64::from(bounds.max_height),
     );
@@ -169,15 +196,15 @@ fn limit_size(
 }
 
 /// Shrinks to a box: the side that is furthest over becomes the box's, the other follows by the ratio.
-fn fit_box(sides: Sides, ratio: f64, width: f64, height: f64) -> Sides {
+fn fit_box(sides: Sides, shape: Shape, width: f64, height: f64) -> Sides {
     if sides.0 <= width && sides.1 <= height {
         return sides;
     }
     let (over_x, over_y) = (sides.0 / width, sides.1 / height);
     if over_x > over_y {
-        (width, (width / ratio).round().clamp(1.0, height))
+        (width, shape.height_for(width).clamp(1.0, height))
     } else if over_x < over_y {
-        ((height * ratio).round().clamp(1.0, width), height)
+        (shape.width_for(height).clamp(1.0, width), height)
     } else {
         (width, height)
     }
@@ -200,30 +227,30 @@ fn fit_area(sides: Sides, area: f64) -> Sides {
 }
 
 /// The largest size of a ratio that the limits allow.
-fn largest(natural: Sides, ratio: f64, bounds: &PictureLimits) -> Sides {
+fn largest(natural: Sides, shape: Shape, bounds: &PictureLimits) -> Sides {
     let (width, height) = (f64::from(bounds.max_width), f64::from(bounds.max_height));
     let sides = if natural.0 / width > natural.1 / height {
-        (width, (width / ratio).round().clamp(1.0, height))
+        (width, shape.height_for(width).clamp(1.0, height))
     } else {
-        ((height * ratio).round().clamp(1.0, width), height)
+        (shape.width_for(height).clamp(1.0, width), height)
     };
     fit_area(sides, bounds.max_area as f64)
 }
 
 /// What `max` and, where enlarging is allowed, `^max` give for a region.
 pub(super) fn max_sizes(region: &Resolved, full: Size, limits: &Limits) -> (Size, Option<Size>) {
-    let ratio = region.full_width / region.full_height;
+    let shape = Shape::of(region);
     let natural = (f64::from(region.pixels.width), f64::from(region.pixels.height));
     let bounds = picture_limits(full, limits);
     let size = |sides: Sides| Size::new(sides.0 as u32, sides.1 as u32);
     let fitted = fit_box(
         natural,
-        ratio,
+        shape,
         f64::from(bounds.max_width),
         f64::from(bounds.max_height),
     );
     let upscaled = limits
         .allow_upscaling
-        .then(|| size(largest(natural, ratio, &bounds)));
+        .then(|| size(largest(natural, shape, &bounds)));
     (size(fit_area(fitted, bounds.max_area as f64)), upscaled)
 }

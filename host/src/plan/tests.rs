@@ -305,6 +305,32 @@ fn percentages_round_as_decimals_do() {
 }
 
 #[test]
+fn half_a_pixel_of_a_derived_side_rounds_up() {
+    let page = pyramid(3000, 2000);
+    let size = |width, height, spec| {
+        let region = RegionSpec::Pixels {
+            x: 0,
+            y: 0,
+            width,
+            height,
+        };
+        let plan = iiif(&page, region, spec, IIIF3, 5000).unwrap();
+        (plan.size.width, plan.size.height)
+    };
+    assert_eq!(size(870, 373, SizeSpec::Width(435)), (435, 187));
+    assert_eq!(size(373, 870, SizeSpec::Height(435)), (187, 435));
+    assert_eq!(size(870, 373, SizeSpec::Within(435, 300)), (435, 187));
+    // Laws for every region that is halved and has an odd side.
+    for odd in (1..1999).step_by(2) {
+        assert_eq!(
+            size(870, odd, SizeSpec::Width(435)),
+            (435, odd as u32 / 2 + 1),
+            "{odd}"
+        );
+    }
+}
+
+#[test]
 fn a_region_of_one_pixel_is_that_pixel() {
     let page = pyramid(1, 20_000);
     let pixel = RegionSpec::Pixels {
