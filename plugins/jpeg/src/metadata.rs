@@ -50,13 +50,18 @@ impl<'a> Metadata<'a> {
         kind: MetadataKind,
         ctx: &CallContext<'_>,
     ) -> Result<Option<Vec<u8>>, DecodeError> {
-        match kind {
+        let block = match kind {
             MetadataKind::Icc => self.icc(ctx),
             MetadataKind::Xmp => self.xmp(ctx),
             MetadataKind::Exif => self.exif(),
             MetadataKind::Iptc => self.iptc(ctx),
             _ => Ok(None),
+        }?;
+        // A single segment is short enough to be read before it is measured; joined ones are checked before.
+        if let Some(block) = &block {
+            ctx.limits.check_bytes(block.len() as u64)?;
         }
+        Ok(block)
     }
 
     /// The payloads of segments that start with `prefix`, without it.

@@ -33,8 +33,16 @@ fn picture(
 fn the_decoder_keeps_the_contract() {
     let size = (401, 330);
     let rgb = |shape: fn(&mut Encoder<&mut Vec<u8>>)| picture(size, ColorType::Rgb, 3, shape);
+    // A directory without entries, and a profile that is none: modules hand both on as bytes.
+    let with_metadata = rgb(|encoder| {
+        let exif = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0";
+        encoder
+            .add_app_segment(1, exif.to_vec())
+            .expect("a short segment");
+        encoder.add_icc_profile(&vec![7; 100_000]).expect("two segments");
+    });
     Kit::new(|| Ok(Box::new(JpegDecoder::default())))
-        .with_sample("color.jpg", rgb(|_| {}))
+        .with_sample("color.jpg", with_metadata)
         .with_sample("restart.jpg", rgb(|encoder| encoder.set_restart_interval(5)))
         .with_sample("progressive.jpg", rgb(|encoder| encoder.set_progressive(true)))
         .with_sample(
