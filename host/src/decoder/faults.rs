@@ -42,7 +42,6 @@ impl Faults {
     }
 
     fn record_at(&self, module: &str, path: &Path, stamp: &Stamp, now: Instant) {
-        self.total.fetch_add(1, Ordering::Relaxed);
         {
             let mut files = self.files.lock();
             if files.len() >= MAX_FILES {
@@ -52,6 +51,16 @@ impl Faults {
                 files.insert(path.to_owned(), (*stamp, now + FILE_QUARANTINE));
             }
         }
+        self.record_module_at(module, now);
+    }
+
+    /// Notes that a module panicked or lied about a file that another module reads.
+    pub fn record_module(&self, module: &str) {
+        self.record_module_at(module, Instant::now());
+    }
+
+    fn record_module_at(&self, module: &str, now: Instant) {
+        self.total.fetch_add(1, Ordering::Relaxed);
         let mut modules = self.modules.lock();
         let times = modules.entry(module.to_owned()).or_default();
         times.retain(|t| now.saturating_duration_since(*t) < MODULE_QUARANTINE);
@@ -139,6 +148,15 @@ mod tests {
         assert!(faults.file_is_quarantined_at(Path::new("a"), &STAMP, now));
         assert!(!faults.file_is_quarantined_at(Path::new("b"), &STAMP, now));
         assert!(!faults.file_is_quarantined_at(Path::new("a"), &STAMP, now + FILE_QUARANTINE));
+    }
+
+    #[test]
+    fn a_fault_of_a_module_alone_leaves_the_file_in_use() {
+        let faults = Faults::new();
+        faults.record_module("m");
+        assert_eq!(faults.total(), 1);
+        assert!(faults.files.lock().is_empty());
+        assert_eq!(faults.modules.lock().get("m").map(Vec::len), Some(1));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One open image.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -45,7 +45,8 @@ pub struct OpenImage {
 }
 
 impl OpenImage {
-    /// Opens a file with the module that claims it.
+    /// Opens a file with the module that claims it; if that finds the file not its own after all, with the
+    /// next one that claims it.
     ///
     /// # Errors
     /// 415 when no module claims it or its module lacks a feature, 500 when it is broken or in quarantine.
@@ -75,17 +76,8 @@ impl OpenImage {
             file_len: stamp.len,
             extension: &extension,
         };
-        let Some(module) = registry.choose(&head) else {
-            return Err(registry.unclaimed());
-        };
-        let call = scope.call(&module.info.id, identifier);
-        let context = call.context(call_limits(limits, 1));
-        let reader = module.decoder.open(source, &context).map_err(|error| {
-            if error.kind() == ErrorKind::Panicked {
-                registry.faults().record(&module.info.id, &path, &stamp);
-            }
-            Error::from_decoder(&module.info.id, &error)
-        })?;
+        let (module, reader) = first_that_opens(registry, &head, &source, identifier, limits, scope)
+            .map_err(|refused| refused.settle(registry, &path, &stamp))?;
         for warning in &reader.info().warnings {
             let image = identifier.escape_ascii();
             tracing::warn!(module = module.info.id, %image, "{}", warning.escape_debug());
@@ -96,7 +88,7 @@ impl OpenImage {
             path,
             stamp,
             info,
-            module: module.clone(),
+            module,
             reader,
             metadata: Mutex::default(),
             registry: registry.clone(),
@@ -186,6 +178,66 @@ impl OpenImage {
         }
         Error::from_decoder(&self.module.info.id, error)
     }
+}
+
+/// What every module that claims a file said instead of opening it, the highest claim first.
+struct Refused(Vec<(Arc<Module>, DecodeError)>);
+
+impl Refused {
+    /// Notes the faults, and gives the error of the highest claim: the others were only asked in case it
+    /// is wrong.
+    fn settle(self, registry: &Registry, path: &Path, stamp: &Stamp) -> Error {
+        for (module, error) in &self.0 {
+            if error.kind() == ErrorKind::Panicked {
+                registry.faults().record(&module.info.id, path, stamp);
+            }
+        }
+        match self.0.first() {
+            Some((module, error)) => Error::from_decoder(&module.info.id, error),
+            None => registry.unclaimed(),
+        }
+    }
+}
+
+/// The module with the highest claim that opens a file. One that claims what it cannot open, because it
+/// claims everything or is broken, does not keep the file from the others.
+fn first_that_opens(
+    registry: &Registry,
+    head: &FileHead<'_>,
+    source: &Arc<dyn ByteSource>,
+    identifier: &[u8],
+    limits: &Limits,
+    scope: &CallScope,
+) -> Result<(Arc<Module>, Box<dyn ImageReader>), Refused> {
+    let mut failed: Vec<(Arc<Module>, DecodeError)> = Vec::new();
+    for module in registry.claimants(head) {
+        let call = scope.call(&module.info.id, identifier);
+        let context = call.context(call_limits(limits, 1));
+        match module.decoder.open(source.clone(), &context) {
+            Ok(reader) => {
+                for (other, error) in &failed {
+                    if error.kind() == ErrorKind::Panicked {
+                        registry.faults().record_module(&other.info.id);
+                    }
+                    let (image, claims, opens) = (identifier.escape_ascii(), &other.info.id, &module.info.id);
+                    tracing::warn!(%image, claims, opens, "claimed by a module that cannot open it: {error}");
+                }
+                return Ok((module.clone(), reader));
+            }
+            Err(error) => {
+                // Limits, time and disk are the same for every module.
+                let go_on = matches!(
+                    error.kind(),
+                    ErrorKind::Format | ErrorKind::Unsupported | ErrorKind::Panicked | ErrorKind::Internal
+                );
+                failed.push((module.clone(), error));
+                if !go_on {
+                    break;
+                }
+            }
+        }
+    }
+    Err(Refused(failed))
 }
 
 fn call_limits(limits: &Limits, threads: u32) -> CallLimits {

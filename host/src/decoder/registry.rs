@@ -96,17 +96,23 @@ impl Registry {
     /// The module with the highest claim, `None` if none claims the file. Modules in quarantine are not asked.
     #[must_use]
     pub fn choose(&self, head: &FileHead<'_>) -> Option<&Arc<Module>> {
-        let mut best: Option<(&Arc<Module>, ClaimLevel)> = None;
-        for module in &self.modules {
-            if self.faults.module_is_quarantined(&module.info.id) {
-                continue;
-            }
-            let level = module.decoder.probe(head).level;
-            if level > best.map_or(ClaimLevel::None, |(_, level)| level) {
-                best = Some((module, level));
-            }
-        }
-        best.map(|(module, _)| module)
+        self.claimants(head).into_iter().next()
+    }
+
+    /// All modules that claim a file, the highest claim first, then in their order. Modules in quarantine
+    /// are not asked.
+    #[must_use]
+    pub fn claimants(&self, head: &FileHead<'_>) -> Vec<&Arc<Module>> {
+        let mut claims: Vec<(ClaimLevel, &Arc<Module>)> = self
+            .modules
+            .iter()
+            .filter(|module| !self.faults.module_is_quarantined(&module.info.id))
+            .map(|module| (module.decoder.probe(head).level, module))
+            .filter(|(level, _)| *level > ClaimLevel::None)
+            .collect();
+        // Stable, so that ties keep the order of the modules.
+        claims.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
+        claims.into_iter().map(|(_, module)| module).collect()
     }
 
     /// Why no module was chosen: 415, or 500 while one of them is left alone and might have been.

@@ -63,9 +63,8 @@ pub(super) fn byte_limit(subject: &Subject) -> Verdict {
         match decoder.open(sample.source(), &ctx) {
             Err(error) => refused(error)?,
             Ok(reader) => {
-                for (level_idx, level) in
-                    (0u32..).zip(reader.info().pages.iter().flat_map(|p| &p.levels).take(8))
-                {
+                let levels = reader.info().pages.first().map_or(&[][..], |page| &page.levels);
+                for (level_idx, level) in (0u32..).zip(levels) {
                     let region = Random::new(subject.seed).window(level, 200);
                     read(&*reader, &request(0, level_idx, region), &ctx)
                         .map(drop)
