@@ -76,15 +76,8 @@ impl OpenImage {
             file_len: stamp.len,
             extension: &extension,
         };
-        let (module, reader) = first_that_opens(
-            registry,
-            &head,
-            &source,
-            (&path, &stamp),
-            identifier,
-            limits,
-            scope,
-        )?;
+        let (module, reader) = first_that_opens(registry, &head, &source, identifier, limits, scope)
+            .map_err(|refused| refused.settle(registry, &path, &stamp))?;
         for warning in &reader.info().warnings {
             let image = identifier.escape_ascii();
             tracing::warn!(module = module.info.id, %image, "{}", warning.escape_debug());
@@ -187,27 +180,43 @@ impl OpenImage {
     }
 }
 
+/// What every module that claims a file said instead of opening it, the highest claim first.
+struct Refused(Vec<(Arc<Module>, DecodeError)>);
+
+impl Refused {
+    /// Notes the faults, and gives the error of the highest claim: the others were only asked in case it
+    /// is wrong.
+    fn settle(self, registry: &Registry, path: &Path, stamp: &Stamp) -> Error {
+        for (module, error) in &self.0 {
+            if error.kind() == ErrorKind::Panicked {
+                registry.faults().record(&module.info.id, path, stamp);
+            }
+        }
+        match self.0.first() {
+            Some((module, error)) => Error::from_decoder(&module.info.id, error),
+            None => registry.unclaimed(),
+        }
+    }
+}
+
 /// The module with the highest claim that opens a file. One that claims what it cannot open, because it
-/// claims everything or is broken, does not keep the file from the others. The error is that of the highest
-/// claim: the others were only asked in case it is wrong.
+/// claims everything or is broken, does not keep the file from the others.
 fn first_that_opens(
     registry: &Registry,
     head: &FileHead<'_>,
     source: &Arc<dyn ByteSource>,
-    (path, stamp): (&Path, &Stamp),
     identifier: &[u8],
     limits: &Limits,
     scope: &CallScope,
-) -> Result<(Arc<Module>, Box<dyn ImageReader>), Error> {
-    let mut failed: Vec<(&Arc<Module>, DecodeError)> = Vec::new();
-    let is_fault = |error: &DecodeError| error.kind() == ErrorKind::Panicked;
+) -> Result<(Arc<Module>, Box<dyn ImageReader>), Refused> {
+    let mut failed: Vec<(Arc<Module>, DecodeError)> = Vec::new();
     for module in registry.claimants(head) {
         let call = scope.call(&module.info.id, identifier);
         let context = call.context(call_limits(limits, 1));
         match module.decoder.open(source.clone(), &context) {
             Ok(reader) => {
                 for (other, error) in &failed {
-                    if is_fault(error) {
+                    if error.kind() == ErrorKind::Panicked {
                         registry.faults().record_module(&other.info.id);
                     }
                     let (image, claims, opens) = (identifier.escape_ascii(), &other.info.id, &module.info.id);
@@ -221,20 +230,14 @@ fn first_that_opens(
                     error.kind(),
                     ErrorKind::Format | ErrorKind::Unsupported | ErrorKind::Panicked | ErrorKind::Internal
                 );
-                failed.push((module, error));
+                failed.push((module.clone(), error));
                 if !go_on {
                     break;
                 }
             }
         }
     }
-    for (module, _) in failed.iter().filter(|(_, error)| is_fault(error)) {
-        registry.faults().record(&module.info.id, path, stamp);
-    }
-    match failed.first() {
-        Some((module, error)) => Err(Error::from_decoder(&module.info.id, error)),
-        None => Err(registry.unclaimed()),
-    }
+    Err(Refused(failed))
 }
 
 fn call_limits(limits: &Limits, threads: u32) -> CallLimits {
