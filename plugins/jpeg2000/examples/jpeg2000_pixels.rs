@@ -2,7 +2,7 @@
 //!
 //! `jpeg2000_pixels FILE` prints the page and its levels; `jpeg2000_pixels FILE OUT [LEVEL]` also writes a
 //! level as raw samples in native byte order, to compare with another reader; `jpeg2000_pixels FILE --time`
-//! measures a lone tile, a burst of six neighbors and the whole of level 0.
+//! measures lone tiles, a burst of six neighbors, a screen of tiles and the whole of level 0.
 
 use std::error::Error;
 use std::os::unix::fs::FileExt;
@@ -141,16 +141,23 @@ fn read(
     Ok(bytes)
 }
 
+/// Milliseconds this thread has been on a processor: other programs do not count.
+fn processor_time() -> Result<f64, Box<dyn Error>> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanoseconds: u64 = text.split(' ').next().unwrap_or_default().parse()?;
+    Ok(nanoseconds as f64 / 1e6)
+}
+
 /// Milliseconds, the best of three runs, each on an image opened anew.
 fn best(path: &str, ctx: &CallContext<'_>, regions: &[Region]) -> Result<f64, Box<dyn Error>> {
     let mut best = f64::MAX;
     for _ in 0..3 {
         let reader = open(path, ctx)?;
-        let start = Instant::now();
+        let start = processor_time()?;
         for region in regions {
             read(&*reader, 0, *region, ctx)?;
         }
-        best = best.min(start.elapsed().as_secs_f64() * 1e3);
+        best = best.min(processor_time()? - start);
     }
     Ok(best)
 }
@@ -182,6 +189,16 @@ fn time(path: &str, ctx: &CallContext<'_>) -> Result<(), Box<dyn Error>> {
         "lone tile {:.1} ms; burst of {count} {all:.1} ms = {:.2} of as many lone ones",
         lone / count,
         all / lone
+    );
+    let screen: Vec<Region> = (0..4)
+        .flat_map(|r| (0..8).map(move |c| (c, r)))
+        .filter_map(|(c, r)| tile(c, r))
+        .collect();
+    let all = best(path, ctx, &screen)?;
+    println!(
+        "screen of {} tiles {all:.1} ms, {:.1} ms each",
+        screen.len(),
+        all / screen.len() as f64
     );
     // As the host reads a large region: one row of tiles after the other.
     let rows: Vec<Region> = (0..level.height.div_ceil(256))
