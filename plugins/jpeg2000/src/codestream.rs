@@ -105,6 +105,9 @@ pub(crate) struct MainHeader {
     pub(crate) layers: u32,
     /// Decompositions that every component of every tile seen has at least.
     pub(crate) decompositions: u32,
+    /// Width and height of code-blocks and precincts, the smallest of any component, as powers of two; the
+    /// codec makes a structure for each of them.
+    pub(crate) partition: Partition,
     /// Block coder of ISO/IEC 15444-15.
     pub(crate) high_throughput: bool,
     /// Comments of the encoder (A.9.2).
@@ -183,12 +186,56 @@ impl MainHeader {
     }
 }
 
+/// How finely resolutions are cut up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Partition {
+    /// Code-blocks (A.6.1, xcb and ycb).
+    pub(crate) block: [u32; 2],
+    /// Precincts by resolution, the smallest first; the last one stands for those that follow.
+    pub(crate) precincts: Vec<[u32; 2]>,
+}
+
+impl Partition {
+    /// From the end of a COD or COC segment: block sizes, two bytes, precinct sizes.
+    fn read(fields: &mut Fields<'_>, has_precincts: bool) -> Option<(Self, u8, u8)> {
+        let block = [fields.u8()?, fields.u8()?].map(|power| u32::from(power & 15) + 2);
+        let (style, transform) = (fields.u8()?, fields.u8()?);
+        let mut precincts = Vec::new();
+        while let (true, Some(powers)) = (has_precincts, fields.u8()) {
+            precincts.push([u32::from(powers & 15), u32::from(powers >> 4)]);
+        }
+        if precincts.is_empty() {
+            precincts.push([15, 15]);
+        }
+        Some((Self { block, precincts }, style, transform))
+    }
+
+    /// The finer of both, axis by axis.
+    fn finer(&self, other: &Self) -> Self {
+        let both = |a: [u32; 2], b: [u32; 2]| [a[0].min(b[0]), a[1].min(b[1])];
+        let count = self.precincts.len().max(other.precincts.len());
+        Self {
+            block: both(self.block, other.block),
+            precincts: (0..count)
+                .map(|resolution| both(self.precinct(resolution), other.precinct(resolution)))
+                .collect(),
+        }
+    }
+
+    /// The precincts of a resolution, 0 the smallest.
+    pub(crate) fn precinct(&self, resolution: usize) -> [u32; 2] {
+        let found = self.precincts.get(resolution).or(self.precincts.last());
+        found.copied().unwrap_or([15, 15])
+    }
+}
+
 /// The main header while it is read.
 #[derive(Default)]
 struct Header {
     size: Option<Size>,
     style: Option<Style>,
     least_decompositions: Option<u32>,
+    partition: Option<Partition>,
     quantization: bool,
     packed_headers: bool,
     high_throughput: bool,
@@ -227,13 +274,14 @@ impl Header {
             SIZ => self.size = Some(read_size(&body)?),
             COD => {
                 let style = Style::read(&body).ok_or_else(short)?;
-                self.note(style.decompositions);
+                self.note(style.decompositions, &style.partition);
                 self.high_throughput |= style.high_throughput;
                 self.style = Some(style);
             }
             COC => {
                 let count = self.size.as_ref().map_or(0, |size| size.components.len());
-                self.note(component_decompositions(&body, count).ok_or_else(short)?);
+                let (decompositions, partition) = component_style(&body, count).ok_or_else(short)?;
+                self.note(decompositions, &partition);
             }
             QCD => self.quantization = true,
             PPM => self.packed_headers = true,
@@ -248,7 +296,9 @@ impl Header {
         Ok(())
     }
 
-    fn note(&mut self, decompositions: u32) {
+    fn note(&mut self, decompositions: u32, partition: &Partition) {
+        let finer = self.partition.take().map(|known| known.finer(partition));
+        self.partition = Some(finer.unwrap_or_else(|| partition.clone()));
         let least = self.least_decompositions.unwrap_or(u32::MAX);
         self.least_decompositions = Some(least.min(decompositions));
     }
@@ -264,6 +314,7 @@ impl Header {
             size,
             layers: style.layers,
             decompositions: self.least_decompositions.unwrap_or(style.decompositions),
+            partition: self.partition.unwrap_or(style.partition),
             high_throughput: self.high_throughput,
             comments: self.comments,
             bytes: self.bytes,
@@ -350,35 +401,36 @@ fn read_size(body: &[u8]) -> Result<Size, DecodeError> {
 struct Style {
     layers: u32,
     decompositions: u32,
+    partition: Partition,
     high_throughput: bool,
 }
 
 impl Style {
     fn read(body: &[u8]) -> Option<Self> {
         let fields = &mut Fields(body);
-        let _style = fields.u8()?;
+        let style = fields.u8()?;
         let _progression = fields.u8()?;
         let layers = u32::from(fields.u16()?);
         let _component_transform = fields.u8()?;
         let decompositions = u32::from(fields.u8()?);
-        let _block_width = fields.u8()?;
-        let _block_height = fields.u8()?;
-        let block_style = fields.u8()?;
-        let _transform = fields.u8()?;
+        let (partition, block_style, _transform) = Partition::read(fields, style & 1 != 0)?;
         Some(Self {
             layers: layers.max(1),
             decompositions: decompositions.min(32),
+            partition,
             high_throughput: block_style & 0x40 != 0,
         })
     }
 }
 
-/// The decompositions of a COC segment (A.6.2).
-fn component_decompositions(body: &[u8], component_count: usize) -> Option<u32> {
+/// Decompositions and partition of a COC segment (A.6.2).
+fn component_style(body: &[u8], component_count: usize) -> Option<(u32, Partition)> {
     let fields = &mut Fields(body);
     fields.uint(if component_count < 257 { 1 } else { 2 })?;
-    let _style = fields.u8()?;
-    fields.u8().map(|n| u32::from(n).min(32))
+    let style = fields.u8()?;
+    let decompositions = u32::from(fields.u8()?).min(32);
+    let (partition, ..) = Partition::read(fields, style & 1 != 0)?;
+    Some((decompositions, partition))
 }
 
 /// One tile-part (A.4.2).
@@ -411,7 +463,7 @@ impl TilePart {
                 let body = cursor.take_vec(len.saturating_sub(2))?;
                 let found = match marker {
                     COD => Style::read(&body).map(|style| style.decompositions),
-                    _ => component_decompositions(&body, component_count),
+                    _ => component_style(&body, component_count).map(|(n, _)| n),
                 };
                 least = match (least, found) {
                     (Some(a), Some(b)) => Some(a.min(b)),

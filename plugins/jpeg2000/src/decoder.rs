@@ -91,6 +91,36 @@ impl ImageDecoder for Jpeg2000Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boxes::tests::{enumerated, jp2};
+    use crate::test_encoder::{Recipe, encode};
+    use iiphost_plugin_api::conformance::Kit;
+
+    #[test]
+    fn the_decoder_keeps_the_contract() {
+        let tiled = Recipe {
+            tile: Some((96, 80)),
+            layers: 2,
+            offset: (3, 5),
+            ..Recipe::new(301, 170, 3, 8)
+        };
+        let lossy = Recipe {
+            irreversible: true,
+            ..Recipe::new(280, 60, 3, 8)
+        };
+        Kit::new(|| Ok(Box::new(Jpeg2000Decoder::default())))
+            .with_sample("tiled.jp2", jp2(&[enumerated(16)], &encode(&tiled), &[]))
+            .with_sample("deep.j2k", encode(&Recipe::new(70, 50, 1, 16)))
+            .with_sample("lossy.j2k", encode(&lossy))
+            .with_sample(
+                "dot.j2k",
+                encode(&Recipe {
+                    decompositions: 0,
+                    ..Recipe::new(1, 1, 1, 1)
+                }),
+            )
+            .run_all()
+            .assert_passed();
+    }
 
     #[test]
     fn a_wrong_option_is_refused_by_name() {

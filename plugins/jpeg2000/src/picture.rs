@@ -27,11 +27,17 @@ const AVERAGED_PIXELS: u64 = 4 << 20;
 /// Bytes the codec needs for a sample: those of the image, those of the tile, and its share of blocks.
 const BYTES_PER_SAMPLE: u64 = 10;
 
-/// Bytes the codec keeps for a code-block it does not decode.
+/// Bytes the codec keeps for a code-block, decoded or not.
 const BYTES_PER_BLOCK: u64 = 256;
 
-/// Samples of the usual code-block.
-const SAMPLES_PER_BLOCK: u64 = 64 * 64;
+/// Bytes the codec keeps for the coding parameters of every tile of the image, whatever is decoded.
+const BYTES_PER_TILE: u64 = 6144;
+
+/// The same for every component of every tile.
+const BYTES_PER_TILE_COMPONENT: u64 = 1280;
+
+/// Bytes the codec keeps for a precinct of a component.
+const BYTES_PER_PRECINCT: u64 = 512;
 
 /// The picture of a file.
 pub(crate) struct Picture {
@@ -89,7 +95,7 @@ impl Picture {
         ctx: &ReadContext<'_>,
     ) -> Result<Pixels, DecodeError> {
         let area = self.area(level, &region);
-        let (pixels, bytes) = self.weight(level, &region, area);
+        let (pixels, bytes) = self.weight(&region, area);
         ctx.limits.check_pixels(pixels)?;
         ctx.limits.check_bytes(bytes)?;
         let tiles = self.tiles(area);
@@ -332,31 +338,62 @@ impl Picture {
     }
 
     /// Pixels decoded and bytes needed for an area.
-    fn weight(&self, level: &Level, region: &Region, area: [u32; 4]) -> (u64, u64) {
+    fn weight(&self, region: &Region, area: [u32; 4]) -> (u64, u64) {
         let size = &self.main.size;
         let components = size.components.len() as u64;
         let out = region.pixels().saturating_mul(self.bands.pixel_bytes() as u64);
         let pixels = region.pixels();
         let samples = pixels.saturating_mul(components).saturating_mul(BYTES_PER_SAMPLE);
-        // Blocks are made for all of a tile, wanted or not, and its bytes are read.
         let tile_count = self.tiles(area).len() as u64;
-        let [width, height] = [0, 1].map(|axis| {
-            let side = size.tile[axis].min(size.image[axis + 2] - size.image[axis]);
-            u64::from(side >> level.reduction.min(31)) + 1
-        });
-        // The tiles are decoded one after the other.
-        let blocks =
-            width.saturating_mul(height).saturating_mul(components) / SAMPLES_PER_BLOCK * BYTES_PER_BLOCK;
+        let blocks = self.structure_bytes();
         let [cols, rows] = size.tile_grid();
         let all = u64::from(cols) * u64::from(rows);
         let bytes = self.main.tile_parts.end - self.main.tile_parts.start;
         let read = bytes / all.max(1) * tile_count.min(1);
+        let parameters = all.saturating_mul(BYTES_PER_TILE + components * BYTES_PER_TILE_COMPONENT);
         (
             pixels,
             out.saturating_add(samples)
                 .saturating_add(blocks)
-                .saturating_add(read),
+                .saturating_add(read)
+                .saturating_add(parameters),
         )
+    }
+
+    /// Bytes the codec needs for the structure of one tile: it makes all of its resolutions, wanted or not.
+    fn structure_bytes(&self) -> u64 {
+        let size = &self.main.size;
+        let components = size.components.len() as u64;
+        let sides =
+            [0, 1].map(|axis| u64::from(size.tile[axis].min(size.image[axis + 2] - size.image[axis])));
+        let partition = &self.main.partition;
+        let resolutions = partition
+            .precincts
+            .len()
+            .max(self.main.decompositions as usize + 1);
+        let (mut bytes, mut most) = (0u64, 1u64);
+        for resolution in 0..resolutions {
+            let power = (resolutions - 1 - resolution).min(40) as u32;
+            let precinct = partition.precinct(resolution);
+            let along = |axis: usize, side: u32| ((sides[axis] >> power) >> side) + 2;
+            let precincts = along(0, precinct[0]).saturating_mul(along(1, precinct[1]));
+            // A block lies in one precinct of a band, whose samples are twice as far apart.
+            let block = |axis: usize| partition.block[axis].min(precinct[axis].saturating_sub(1)) + 1;
+            let blocks = along(0, block(0))
+                .saturating_mul(along(1, block(1)))
+                .saturating_mul(3);
+            bytes = bytes
+                .saturating_add(precincts.saturating_mul(BYTES_PER_PRECINCT))
+                .saturating_add(blocks.saturating_mul(BYTES_PER_BLOCK));
+            most = most.max(precincts);
+        }
+        // Each packet has a mark of two bytes, in a table with room for the most precincts everywhere.
+        let packets = (u64::from(self.main.layers) + 1)
+            .saturating_mul(resolutions as u64)
+            .saturating_mul(most);
+        bytes
+            .saturating_add(packets.saturating_mul(2))
+            .saturating_mul(components)
     }
 
     /// What a read costs.
@@ -373,7 +410,7 @@ impl Picture {
 
     fn reduced_cost(&self, level: &Level, region: &Region) -> Cost {
         let area = self.area(level, region);
-        let (pixels, memory) = self.weight(level, region, area);
+        let (pixels, memory) = self.weight(region, area);
         let [cols, rows] = self.main.size.tile_grid();
         let all = (u64::from(cols) * u64::from(rows)).max(1);
         let bytes = self.main.tile_parts.end - self.main.tile_parts.start;
