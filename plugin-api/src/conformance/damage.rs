@@ -12,8 +12,12 @@ use crate::error::DecodeError;
 use crate::info::MetadataKind;
 use crate::region::{Region, TileId};
 
-/// Damaged files made of each sample.
-const ROUNDS: u64 = 256;
+/// Damaged files made of each sample: fewer of each if there are many samples.
+const ROUNDS: std::ops::RangeInclusive<u64> = 16..=256;
+const ALL_ROUNDS: u64 = 1024;
+
+/// Many slow files are no hang: the rest is left out when this part of the check's time is over.
+const PART_OF_TIME: u32 = 2;
 
 /// What a call about a damaged file may use.
 const LIMITS: Limits = Limits {
@@ -37,10 +41,11 @@ const MAX_SAMPLE_BYTES: usize = 16 << 20;
 const HEADER_BYTES: [u64; 2] = [32, 256];
 
 pub(super) fn truncated(subject: &Subject) -> Verdict {
+    let rounds = rounds(subject);
     damage(subject, |sample, random, round| {
         let len = sample.bytes.len() as u64;
         // Every length of the header, then any.
-        let keep = if round < ROUNDS / 2 {
+        let keep = if round < rounds / 2 {
             round.min(len)
         } else {
             random.below(len)
@@ -71,16 +76,26 @@ pub(super) fn bit_flips(subject: &Subject) -> Verdict {
     })
 }
 
+fn rounds(subject: &Subject) -> u64 {
+    let samples = (subject.samples.len() as u64).max(1);
+    (ALL_ROUNDS / samples).clamp(*ROUNDS.start(), *ROUNDS.end())
+}
+
 fn damage(subject: &Subject, make: impl Fn(&Sample, &mut Random, u64) -> (Vec<u8>, String)) -> Verdict {
     let decoder = subject.decoder()?;
+    let rounds = rounds(subject);
+    let began = Instant::now();
     for (number, sample) in (0u64..).zip(subject.samples()?) {
         if sample.bytes.len() > MAX_SAMPLE_BYTES {
             continue;
         }
         memory::reset_peak();
         let before = memory::peak_bytes();
-        for round in 0..ROUNDS {
-            let mut random = Random::nth(subject.seed, number * ROUNDS + round);
+        for round in 0..rounds {
+            if began.elapsed() > subject.check_time / PART_OF_TIME {
+                return Ok(());
+            }
+            let mut random = Random::nth(subject.seed, number * ROUNDS.end() + round);
             let (bytes, what) = make(sample, &mut random, round);
             subject.doing(format!("{}, {what}, seed {:#x}", sample.name, subject.seed));
             let start = Instant::now();

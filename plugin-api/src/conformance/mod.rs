@@ -243,7 +243,6 @@ impl Outcome {
 /// A decoder, samples of its formats and a seed.
 pub struct Kit {
     subject: Subject,
-    check_time: Duration,
 }
 
 impl fmt::Debug for Kit {
@@ -262,8 +261,7 @@ impl Kit {
         F: Fn() -> Result<Box<dyn ImageDecoder>, String> + Send + Sync + 'static,
     {
         Self {
-            subject: Subject::new(Box::new(make), DEFAULT_SEED),
-            check_time: DEFAULT_CHECK_TIME,
+            subject: Subject::new(Box::new(make), DEFAULT_SEED, DEFAULT_CHECK_TIME),
         }
     }
 
@@ -286,7 +284,7 @@ impl Kit {
     /// Sets the time after which a check counts as hanging.
     #[must_use]
     pub fn with_check_time(mut self, time: Duration) -> Self {
-        self.check_time = time;
+        self.subject.check_time = time;
         self
     }
 
@@ -301,7 +299,7 @@ impl Kit {
     /// Runs one check.
     #[must_use]
     pub fn run(self, check: &Check) -> Outcome {
-        run(&Arc::new(self.subject), check, self.check_time)
+        run(&Arc::new(self.subject), check)
     }
 
     /// Runs all checks. After one that hangs the rest is skipped: its call still runs and may hold locks.
@@ -314,10 +312,10 @@ impl Kit {
             let start = Instant::now();
             let outcome = match hanging {
                 Some(id) => Outcome::Skipped(format!("{id} still hangs")),
-                None => run(&subject, check, self.check_time),
+                None => run(&subject, check),
             };
             let time = start.elapsed();
-            if time >= self.check_time && hanging.is_none() {
+            if time >= subject.check_time && hanging.is_none() {
                 hanging = Some(check.id);
             }
             entries.push(Entry {
@@ -334,7 +332,8 @@ impl Kit {
 }
 
 /// Runs a check on a thread of its own, which is left behind if it hangs.
-fn run(subject: &Arc<Subject>, check: &Check, check_time: Duration) -> Outcome {
+fn run(subject: &Arc<Subject>, check: &Check) -> Outcome {
+    let check_time = subject.check_time;
     subject.doing(String::new());
     let (sender, receiver) = channel();
     let work = {

@@ -64,16 +64,19 @@ pub(super) struct Subject {
     make: Box<Make>,
     pub(super) samples: Vec<Sample>,
     pub(super) seed: u64,
+    /// After this the check counts as hanging.
+    pub(super) check_time: Duration,
     pub(super) tell: Option<Box<Tell>>,
     last: Mutex<String>,
 }
 
 impl Subject {
-    pub(super) fn new(make: Box<Make>, seed: u64) -> Self {
+    pub(super) fn new(make: Box<Make>, seed: u64, check_time: Duration) -> Self {
         Self {
             make,
             samples: Vec::new(),
             seed,
+            check_time,
             tell: None,
             last: Mutex::default(),
         }
