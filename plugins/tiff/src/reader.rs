@@ -125,6 +125,8 @@ impl ImageReader for TiffReader {
         let (page, _) = request.resolve(&self.info)?;
         let picture = self.picture(request.page, request.level)?;
         out.check(page, &request.region)?;
+        // What is kept from other reads may need no step on which the call could end.
+        ctx.checkpoint()?;
         picture.read(self.input(), request.region, out, ctx)
     }
 
@@ -157,7 +159,11 @@ impl ImageReader for TiffReader {
 
     fn metadata(&self, kind: MetadataKind, ctx: &ReadContext<'_>) -> Result<Option<Vec<u8>>, DecodeError> {
         let mut structure = Structure::with_header(&*self.source, self.header);
-        metadata::block(&mut structure, &self.directory, kind, ctx)
+        let block = metadata::block(&mut structure, &self.directory, kind, ctx)?;
+        if let Some(block) = &block {
+            ctx.limits.check_bytes(block.len() as u64)?;
+        }
+        Ok(block)
     }
 
     fn estimate(&self, request: &ReadRequest) -> Cost {
