@@ -64,6 +64,8 @@ pub(crate) struct Layout {
     /// Bits of each sample, 1 to 64.
     pub(crate) bits: u16,
     pub(crate) kind: SampleKind,
+    /// The number `kind` comes from: tag SampleFormat, or what stands for it.
+    pub(crate) sample_format: u16,
     /// One plane of blocks per sample.
     pub(crate) planar: bool,
     pub(crate) photometric: Photometric,
@@ -94,7 +96,11 @@ impl Layout {
     ///
     /// # Errors
     /// `Format` for values that break the rules, `Unsupported` for valid ones that are not decoded.
-    pub(crate) fn read(structure: &mut Structure<'_>, directory: &Directory) -> Result<Self, DecodeError> {
+    pub(crate) fn read(
+        structure: &mut Structure<'_>,
+        directory: &Directory,
+        main_format: Option<u16>,
+    ) -> Result<Self, DecodeError> {
         let mut tags = Tags { structure, directory };
         let width = tags.side(tag::IMAGE_WIDTH, "ImageWidth")?;
         let height = tags.side(tag::IMAGE_LENGTH, "ImageLength")?;
@@ -106,7 +112,12 @@ impl Layout {
         }
         let compression = Compression::from_tag(tags.integer_or(tag::COMPRESSION, 1)?)?;
         let bits = tags.same_for_all_samples(tag::BITS_PER_SAMPLE, "BitsPerSample", 1)?;
-        let format = tags.same_for_all_samples(tag::SAMPLE_FORMAT, "SampleFormat", 1)?;
+        // A reduced size that does not say it has the samples of the picture it was made from, not the
+        // unsigned integers TIFF 6.0 has as default: libvips writes float pyramids like that.
+        let subfile_type = tags.subfile_type()?;
+        let is_reduced = subfile_type & 1 != 0;
+        let default_format = main_format.filter(|_| is_reduced).unwrap_or(1);
+        let format = tags.same_for_all_samples(tag::SAMPLE_FORMAT, "SampleFormat", default_format)?;
         let kind = sample_kind(bits, format)?;
         let photometric = match tags.structure.integer(directory, tag::PHOTOMETRIC)? {
             Some(number) => Photometric::from_tag(number)?,
@@ -161,7 +172,7 @@ impl Layout {
         };
         let layout = Self {
             directory: directory.offset(),
-            subfile_type: tags.subfile_type()?,
+            subfile_type,
             width,
             height,
             tiled,
@@ -170,6 +181,7 @@ impl Layout {
             samples_per_pixel: samples as u16,
             bits,
             kind,
+            sample_format: format,
             planar,
             photometric,
             other_inks: tags.integer_or(tag::INK_SET, 1)? != 1,

@@ -59,6 +59,7 @@ impl Pyramid {
             structure,
             ctx,
             warnings: Vec::new(),
+            main_format: None,
             count: 0,
             kept_bytes: 0,
         };
@@ -133,6 +134,8 @@ struct Directories<'s, 'f, 'c> {
     structure: &'s mut Structure<'f>,
     ctx: &'s OpenContext<'c>,
     warnings: Vec<String>,
+    /// SampleFormat of the first picture, once it is read.
+    main_format: Option<u16>,
     count: usize,
     kept_bytes: usize,
 }
@@ -217,7 +220,11 @@ impl Directories<'_, '_, '_> {
             return Ok(None);
         }
         let directory = self.structure.directory(offset)?;
-        let picture = match Layout::read(self.structure, &directory).and_then(Picture::new) {
+        let layout = Layout::read(self.structure, &directory, self.main_format);
+        if let (None, Ok(layout)) = (self.main_format, &layout) {
+            self.main_format = Some(layout.sample_format);
+        }
+        let picture = match layout.and_then(Picture::new) {
             Err(error) if !is_of_file(&error) => return Err(error),
             picture => picture.map(Arc::new),
         };
@@ -318,6 +325,22 @@ fn is_proportional(a: &Picture, b: &Picture) -> bool {
 mod tests {
     use crate::ifd::ByteOrder;
     use crate::test_file::{Image, Values, open, read_level, write};
+
+    #[test]
+    fn a_reduced_size_without_a_sample_format_has_that_of_the_picture() {
+        let float = |width, height, format| {
+            let mut image = Image::new(width, height, 1, 32);
+            image.sample_format = format;
+            image
+        };
+        let full = float(64, 48, 3);
+        assert_eq!(
+            listed(&[full.clone(), float(32, 24, 0).subfile(1)]),
+            [vec![(64, 48), (32, 24)]]
+        );
+        // Only a size of the picture inherits: what may be another picture has the default.
+        assert_eq!(listed(&[full, float(32, 24, 0)]), [vec![(64, 48)]]);
+    }
 
     /// Sizes of the levels of each listed page.
     fn listed(images: &[Image]) -> Vec<Vec<(u32, u32)>> {

@@ -371,8 +371,11 @@ impl Writer {
             (277, Values::Short(vec![image.bands as u16])),
             (284, Values::Short(vec![1 + u16::from(image.planar)])),
             (317, Values::Short(vec![image.predictor])),
-            (339, per_band(u32::from(image.sample_format))),
         ];
+        // 0 leaves the tag out.
+        if image.sample_format != 0 {
+            tags.push((339, per_band(u32::from(image.sample_format))));
+        }
         if image.reverse_bits {
             tags.push((266, Values::Short(vec![2])));
         }
