@@ -35,7 +35,7 @@ run: build
 		mv '$(TARGET)'/sample-images/* '$(DEMO)'/ && rmdir '$(TARGET)/sample-images'; \
 	fi
 	@echo 'Open http://127.0.0.1:$(PORT)/ in a browser; Ctrl-C stops the server.'
-	@exec $(HOST) '$(DEMO)' --http '127.0.0.1:$(PORT)'
+	@exec $(HOST) --http '127.0.0.1:$(PORT)' -- '$(DEMO)'
 
 test: setup format lint docs unit features symbols sdk licenses
 	@echo 'make test: everything passed'

@@ -211,8 +211,19 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     #[test]
     fn the_command_line_is_consistent() {
         super::command().debug_assert();
+    }
+
+    #[test]
+    fn a_folder_named_like_a_tool_is_served_behind_two_dashes() {
+        // As `make run` does with its folder `demo`.
+        let arguments = ["iiphost", "--http", "127.0.0.1:0", "--", "demo"];
+        let matches = super::command().try_get_matches_from(arguments).unwrap();
+        assert_eq!(matches.subcommand_name(), None);
+        assert_eq!(matches.get_one::<PathBuf>("DIR"), Some(&PathBuf::from("demo")));
     }
 }
