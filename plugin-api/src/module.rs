@@ -1,5 +1,9 @@
 //! What a module says about itself.
 
+use std::ops::RangeInclusive;
+
+use crate::error::DecodeError;
+
 /// Which calls of a module the host may make at the same time. The host enforces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Threading {
@@ -150,8 +154,42 @@ impl Options {
             .map(|(_, v)| v.as_str())
     }
 
+    /// The value of an option as a whole number in a range, `None` if it is not set.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) naming the option, what it is and what is accepted.
+    pub fn integer(&self, name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, DecodeError> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.map(Some).ok_or_else(|| {
+            DecodeError::usage(format!(
+                "{name} is {text:?}, expected {} to {}",
+                range.start(),
+                range.end()
+            ))
+        })
+    }
+
     /// All pairs in the order given.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_out_of_range_are_refused_by_name() {
+        let options = |value: &str| Options::new(vec![("size_mb".into(), value.into())]);
+        assert_eq!(options("16").integer("size_mb", 0..=20), Ok(Some(16)));
+        assert_eq!(options("16").integer("other", 0..=20), Ok(None));
+        for wrong in ["", "-1", "x", "21", "99999999999999999999"] {
+            let error = options(wrong).integer("size_mb", 0..=20).unwrap_err();
+            assert_eq!(error.message(), format!("size_mb is {wrong:?}, expected 0 to 20"));
+        }
     }
 }

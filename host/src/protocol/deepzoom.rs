@@ -160,12 +160,11 @@ fn level_size(full: Size, level: u64) -> Option<Size> {
 
 #[cfg(test)]
 mod tests {
-    use iiphost_plugin_api::Region;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::fake::{FakeImages, assert_covered_once, page_of, test_images};
-    use crate::view::{Frame, Processing, Turn};
+    use crate::protocol::fake::{FakeImages, assert_covered_once, page_of, scaled, test_images, tile};
+    use crate::view::{Processing, Turn};
 
     const ALL: [OutputFormat; 4] = [
         OutputFormat::Jpeg,
@@ -186,21 +185,6 @@ mod tests {
             }
             Ok(other) => panic!("{text}: {other:?}"),
             Err(error) => Err(error.status()),
-        }
-    }
-
-    fn tile(level: usize, tile_col: u32, tile_row: u32) -> Frame {
-        Frame::Tile {
-            level,
-            tile_col,
-            tile_row,
-        }
-    }
-
-    fn scaled(size: (u32, u32), x: u32, y: u32, width: u32, height: u32) -> Frame {
-        Frame::Scaled {
-            size: Size::new(size.0, size.1),
-            region: Region { x, y, width, height },
         }
     }
 

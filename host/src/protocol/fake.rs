@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use iiphost_plugin_api::{AlphaMode, ColorModel, Resolution, ResolutionUnit, SampleFormat};
+use iiphost_plugin_api::{AlphaMode, ColorModel, Region, Resolution, ResolutionUnit, SampleFormat};
 
 use crate::error::Error;
 use crate::image_info::{ImageInfo, Level, Page};
@@ -277,4 +277,21 @@ pub(super) fn assert_covered_once(page: &Page, level: Size) {
     assert_eq!(end, level.height);
     assert_eq!(tile_grid::tile(page, level, grid.width.into(), 0, false), None);
     assert_eq!(tile_grid::tile(page, level, 0, grid.height.into(), false), None);
+}
+
+/// A cell of the grid of a level.
+pub(super) fn tile(level: usize, tile_col: u32, tile_row: u32) -> Frame {
+    Frame::Tile {
+        level,
+        tile_col,
+        tile_row,
+    }
+}
+
+/// A rectangle of the whole page at a size.
+pub(super) fn scaled(size: (u32, u32), x: u32, y: u32, width: u32, height: u32) -> Frame {
+    Frame::Scaled {
+        size: Size::new(size.0, size.1),
+        region: Region::new(x, y, width, height),
+    }
 }

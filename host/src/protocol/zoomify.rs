@@ -123,11 +123,10 @@ fn tier_size(page: &Page, tier: u64) -> Option<Size> {
 
 #[cfg(test)]
 mod tests {
-    use iiphost_plugin_api::Region;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::fake::{assert_covered_once, page_of, test_images};
+    use crate::protocol::fake::{assert_covered_once, page_of, scaled, test_images, tile};
     use crate::view::Frame;
 
     fn ask(text: &str) -> Result<Frame, u16> {
@@ -139,21 +138,6 @@ mod tests {
             }
             Ok(other) => panic!("{text}: {other:?}"),
             Err(error) => Err(error.status()),
-        }
-    }
-
-    fn tile(level: usize, tile_col: u32, tile_row: u32) -> Frame {
-        Frame::Tile {
-            level,
-            tile_col,
-            tile_row,
-        }
-    }
-
-    fn scaled(size: (u32, u32), x: u32, y: u32, width: u32, height: u32) -> Frame {
-        Frame::Scaled {
-            size: Size::new(size.0, size.1),
-            region: Region { x, y, width, height },
         }
     }
 

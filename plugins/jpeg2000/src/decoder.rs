@@ -18,6 +18,9 @@ const TILE_STORE: &str = "tile_store_mb";
 /// Default of [`TILE_STORE`].
 const DEFAULT_TILE_STORE_MB: usize = 64;
 
+/// Most megabytes an option takes: a terabyte.
+const MAX_MEGABYTES: u64 = 1 << 20;
+
 /// Decoder for JP2, JPX, JPH and bare codestreams.
 pub struct Jpeg2000Decoder {
     store: Arc<TileStore>,
@@ -60,15 +63,9 @@ impl ImageDecoder for Jpeg2000Decoder {
     }
 
     fn configure(&mut self, options: &Options) -> Result<(), DecodeError> {
-        if let Some(text) = options.get(TILE_STORE) {
-            let megabytes: usize = text
-                .parse()
-                .ok()
-                .filter(|&megabytes| megabytes <= 1 << 20)
-                .ok_or_else(|| {
-                    DecodeError::usage(format!("{TILE_STORE} is {text:?}, expected 0 to 1048576"))
-                })?;
-            self.store = Arc::new(TileStore::new(megabytes << 20));
+        if let Some(megabytes) = options.integer(TILE_STORE, 0..=MAX_MEGABYTES)? {
+            // At most 2^20, so that the bytes fit.
+            self.store = Arc::new(TileStore::new((megabytes as usize) << 20));
         }
         Ok(())
     }

@@ -18,6 +18,9 @@ const STRIP_CACHE: &str = "strip_cache_mb";
 /// Default of [`STRIP_CACHE`].
 const DEFAULT_STRIP_CACHE_MB: usize = 64;
 
+/// Most megabytes an option takes: a terabyte.
+const MAX_MEGABYTES: u64 = 1 << 20;
+
 /// Decoder for TIFF and BigTIFF.
 pub struct TiffDecoder {
     strips: Arc<StripCache>,
@@ -56,15 +59,9 @@ impl ImageDecoder for TiffDecoder {
     }
 
     fn configure(&mut self, options: &Options) -> Result<(), DecodeError> {
-        if let Some(text) = options.get(STRIP_CACHE) {
-            let megabytes: usize = text
-                .parse()
-                .ok()
-                .filter(|&megabytes| megabytes <= 1 << 20)
-                .ok_or_else(|| {
-                    DecodeError::usage(format!("{STRIP_CACHE} is {text:?}, expected 0 to 1048576"))
-                })?;
-            self.strips = Arc::new(StripCache::new(megabytes << 20));
+        if let Some(megabytes) = options.integer(STRIP_CACHE, 0..=MAX_MEGABYTES)? {
+            // At most 2^20, so that the bytes fit.
+            self.strips = Arc::new(StripCache::new((megabytes as usize) << 20));
         }
         Ok(())
     }
