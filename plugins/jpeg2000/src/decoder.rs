@@ -89,7 +89,7 @@ impl ImageDecoder for Jpeg2000Decoder {
 mod tests {
     use super::*;
     use crate::boxes::tests::{enumerated, jp2};
-    use crate::test_encoder::{Recipe, encode};
+    use iiphost_openjpeg::test_encoder::{Recipe, encode};
     use iiphost_plugin_api::conformance::Kit;
 
     #[test]

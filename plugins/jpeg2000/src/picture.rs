@@ -3,68 +3,48 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use iiphost_openjpeg::{Codestream, Component, MainHeader, Wanted};
 use iiphost_plugin_api::{
     AlphaMode, ByteSource, ColorModel, Cost, DecodeError, ErrorKind, ReadContext, Region,
 };
-use parking_lot::Mutex;
 
 use crate::average::Averager;
-use crate::codec::{self, Job};
-use crate::codestream::MainHeader;
 use crate::color::Bands;
 use crate::levels::Level;
 use crate::pixels::Pixels;
-use crate::splice::Splice;
-use crate::tile_index::TileIndex;
 use crate::unpack::{Frame, unpack};
-
-/// End of codestream, behind the pieces put together.
-const EOC: [u8; 2] = [0xff, 0xd9];
 
 /// Pixels of the codec's smallest reduction held while a smaller level is averaged from it.
 const AVERAGED_PIXELS: u64 = 4 << 20;
 
-/// Bytes the codec needs for a sample: those of the image, those of the tile, and its share of blocks.
-const BYTES_PER_SAMPLE: u64 = 10;
-
-/// Bytes the codec keeps for a code-block, decoded or not.
-const BYTES_PER_BLOCK: u64 = 256;
-
-/// Bytes the codec keeps for the coding parameters of every tile of the image, whatever is decoded.
-const BYTES_PER_TILE: u64 = 6144;
-
-/// The same for every component of every tile.
-const BYTES_PER_TILE_COMPONENT: u64 = 1280;
-
-/// Bytes the codec keeps for a precinct of a component.
-const BYTES_PER_PRECINCT: u64 = 512;
-
 /// The picture of a file.
 pub(crate) struct Picture {
     source: Arc<dyn ByteSource>,
-    pub(crate) main: MainHeader,
+    codestream: Codestream,
     pub(crate) bands: Bands,
     pub(crate) levels: Vec<Level>,
-    /// Built at the first read of an image with several tiles; `Some(None)` where it cannot be.
-    index: Mutex<Option<Option<Arc<TileIndex>>>>,
     warned: AtomicBool,
 }
 
 impl Picture {
     pub(crate) fn new(
         source: Arc<dyn ByteSource>,
-        main: MainHeader,
+        codestream: Codestream,
         bands: Bands,
         levels: Vec<Level>,
     ) -> Self {
         Self {
             source,
-            main,
+            codestream,
             bands,
             levels,
-            index: Mutex::new(None),
             warned: AtomicBool::new(false),
         }
+    }
+
+    /// The main header of the codestream.
+    pub(crate) fn header(&self) -> &MainHeader {
+        self.codestream.header()
     }
 
     /// Decodes a region of a level.
@@ -94,15 +74,16 @@ impl Picture {
         layers: u32,
         ctx: &ReadContext<'_>,
     ) -> Result<Pixels, DecodeError> {
-        let area = self.area(level, &region);
-        let (pixels, bytes) = self.weight(&region, area);
-        ctx.limits.check_pixels(pixels)?;
-        ctx.limits.check_bytes(bytes)?;
-        let tiles = self.tiles(area);
-        match self.decode_area(level, region, area, &tiles, layers, ctx) {
+        let wanted = self.wanted(level, &region, layers);
+        ctx.limits.check_pixels(region.pixels())?;
+        ctx.limits.check_bytes(self.memory(&region, &wanted))?;
+        match self.decode_area(level, region, &wanted, ctx) {
             // One broken tile does not take its neighbors along.
-            Err(error) if error.kind() == ErrorKind::Format && tiles.len() > 1 => {
-                self.tile_by_tile(level, region, &tiles, layers, ctx, error)
+            Err(error)
+                if error.kind() == ErrorKind::Format
+                    && self.codestream.tiles(wanted.area).nth(1).is_some() =>
+            {
+                self.tile_by_tile(level, region, &wanted, ctx, error)
             }
             other => other,
         }
@@ -112,49 +93,23 @@ impl Picture {
         &self,
         level: &Level,
         region: Region,
-        area: [u32; 4],
-        tiles: &[u32],
-        layers: u32,
+        wanted: &Wanted,
         ctx: &ReadContext<'_>,
     ) -> Result<Pixels, DecodeError> {
         let mut out = Pixels::zeros(region, self.bands.pixel_bytes())?;
-        let index = self.index(ctx)?;
-        let mut splice = Splice::new(&*self.source);
-        splice.push_bytes(&self.main.bytes);
-        match &index {
-            None => splice.push_range(self.main.tile_parts.clone()),
-            Some(index) => {
-                let header_len = splice.len();
-                tiles
-                    .iter()
-                    .flat_map(|&tile| index.parts(tile))
-                    .for_each(|range| splice.push_range(range));
-                if splice.len() == header_len {
-                    // Behind the point where the file was cut: what is there is still worth showing.
-                    if index.is_empty() {
-                        return Err(DecodeError::format("the codestream has no tile-parts"));
-                    }
-                    self.warn(ctx, "tiles are missing from the codestream and left blank");
-                    return Ok(out);
-                }
-                splice.push_bytes(&EOC);
-            }
-        }
-        let job = Job {
-            reduction: level.reduction,
-            layers,
-            area,
-            threads: ctx.limits.max_threads,
+        let Some(decoded) = self.codestream.decode(&*self.source, wanted, ctx)? else {
+            // Behind the point where the file was cut: what is there is still worth showing.
+            self.warn(ctx, "tiles are missing from the codestream and left blank");
+            return Ok(out);
         };
-        let decoded = codec::decode(&splice, &job, ctx)?;
         if let Some(first) = decoded.complaints.first() {
             self.warn(ctx, &format!("the codestream is not sound: {first}"));
         }
         let frame = Frame {
             level,
-            area,
-            components: &self.main.size.components,
-            step: self.main.size.step(),
+            area: wanted.area,
+            components: &self.header().size.components,
+            step: self.header().size.step(),
         };
         unpack(&decoded, &frame, &self.bands, &mut out)?;
         Ok(out)
@@ -165,14 +120,13 @@ impl Picture {
         &self,
         level: &Level,
         region: Region,
-        tiles: &[u32],
-        layers: u32,
+        wanted: &Wanted,
         ctx: &ReadContext<'_>,
         error: DecodeError,
     ) -> Result<Pixels, DecodeError> {
         let mut out = Pixels::zeros(region, self.bands.pixel_bytes())?;
         let mut shown = false;
-        for &tile in tiles {
+        for tile in self.codestream.tiles(wanted.area) {
             ctx.checkpoint()?;
             let Some(part) = self
                 .tile_region(level, tile)
@@ -180,9 +134,9 @@ impl Picture {
             else {
                 continue;
             };
-            let area = self.area(level, &part);
             // Upsampling reaches over the edge of a tile, so its area may touch others.
-            match self.decode_area(level, part, area, &self.tiles(area), layers, ctx) {
+            let wanted = self.wanted(level, &part, wanted.layers);
+            match self.decode_area(level, part, &wanted, ctx) {
                 Ok(pixels) => {
                     out.paste(&pixels);
                     shown = true;
@@ -258,7 +212,7 @@ impl Picture {
 
     /// The rectangle of the reference grid that holds all samples of a region.
     fn area(&self, level: &Level, region: &Region) -> [u32; 4] {
-        let size = &self.main.size;
+        let size = &self.header().size;
         let shared = size.step();
         let along = |start: u32, len: u32, axis: usize, step: u32| {
             let (low, high) = (level.edges[axis], level.edges[axis + 2]);
@@ -276,24 +230,24 @@ impl Picture {
                 if last >= high { edge1 } else { grid(last, edge1) },
             )
         };
-        let step =
-            |of: fn(&crate::codestream::Component) -> u32| size.components.iter().map(of).max().unwrap_or(1);
+        let step = |of: fn(&Component) -> u32| size.components.iter().map(of).max().unwrap_or(1);
         let (x0, x1) = along(region.x, region.width, 0, step(|c| c.dx));
         let (y0, y1) = along(region.y, region.height, 1, step(|c| c.dy));
         [x0, y0, x1, y1]
     }
 
-    /// The codestream tiles an area touches.
-    fn tiles(&self, area: [u32; 4]) -> Vec<u32> {
-        let [cols, rows] = self.main.size.tiles_of(area);
-        let [across, _] = self.main.size.tile_grid();
-        rows.flat_map(|row| cols.clone().map(move |col| row * across + col))
-            .collect()
+    /// What the codec has to give for a region of a level it makes by itself.
+    fn wanted(&self, level: &Level, region: &Region, layers: u32) -> Wanted {
+        Wanted {
+            reduction: level.reduction,
+            layers,
+            area: self.area(level, region),
+        }
     }
 
     /// Where a codestream tile lies in a level, `None` if it has no pixels there.
     fn tile_region(&self, level: &Level, tile: u32) -> Option<Region> {
-        let size = &self.main.size;
+        let size = &self.header().size;
         let [across, _] = size.tile_grid();
         let place = [tile % across, tile / across];
         let along = |axis: usize| {
@@ -313,23 +267,6 @@ impl Picture {
         (x0 < x1 && y0 < y1).then(|| Region::new(x0, y0, x1 - x0, y1 - y0))
     }
 
-    /// The index of tile-parts; `None` for an image that is read from its start each time.
-    fn index(&self, ctx: &ReadContext<'_>) -> Result<Option<Arc<TileIndex>>, DecodeError> {
-        if self.main.size.tile_grid() == [1, 1] || self.main.packed_headers {
-            return Ok(None);
-        }
-        // Held while the index is built: others need it too, and building it takes milliseconds.
-        let mut slot = self.index.lock();
-        if let Some(known) = &*slot {
-            return Ok(known.clone());
-        }
-        let built = TileIndex::build(&*self.source, self.main.tile_parts.clone(), ctx)?.map(Arc::new);
-        if let Some(broken) = built.as_ref().and_then(|index| index.broken.as_ref()) {
-            self.warn(ctx, &format!("the codestream ends early: {broken}"));
-        }
-        Ok(slot.insert(built).clone())
-    }
-
     /// Tells the operator once about a broken file.
     fn warn(&self, ctx: &ReadContext<'_>, message: &str) {
         if !self.warned.swap(true, Ordering::Relaxed) {
@@ -337,63 +274,10 @@ impl Picture {
         }
     }
 
-    /// Pixels decoded and bytes needed for an area.
-    fn weight(&self, region: &Region, area: [u32; 4]) -> (u64, u64) {
-        let size = &self.main.size;
-        let components = size.components.len() as u64;
+    /// Bytes needed for a region: its pixels, and what the codec takes.
+    fn memory(&self, region: &Region, wanted: &Wanted) -> u64 {
         let out = region.pixels().saturating_mul(self.bands.pixel_bytes() as u64);
-        let pixels = region.pixels();
-        let samples = pixels.saturating_mul(components).saturating_mul(BYTES_PER_SAMPLE);
-        let tile_count = self.tiles(area).len() as u64;
-        let blocks = self.structure_bytes();
-        let [cols, rows] = size.tile_grid();
-        let all = u64::from(cols) * u64::from(rows);
-        let bytes = self.main.tile_parts.end - self.main.tile_parts.start;
-        let read = bytes / all.max(1) * tile_count.min(1);
-        let parameters = all.saturating_mul(BYTES_PER_TILE + components * BYTES_PER_TILE_COMPONENT);
-        (
-            pixels,
-            out.saturating_add(samples)
-                .saturating_add(blocks)
-                .saturating_add(read)
-                .saturating_add(parameters),
-        )
-    }
-
-    /// Bytes the codec needs for the structure of one tile: it makes all of its resolutions, wanted or not.
-    fn structure_bytes(&self) -> u64 {
-        let size = &self.main.size;
-        let components = size.components.len() as u64;
-        let sides =
-            [0, 1].map(|axis| u64::from(size.tile[axis].min(size.image[axis + 2] - size.image[axis])));
-        let partition = &self.main.partition;
-        let resolutions = partition
-            .precincts
-            .len()
-            .max(self.main.decompositions as usize + 1);
-        let (mut bytes, mut most) = (0u64, 1u64);
-        for resolution in 0..resolutions {
-            let power = (resolutions - 1 - resolution).min(40) as u32;
-            let precinct = partition.precinct(resolution);
-            let along = |axis: usize, side: u32| ((sides[axis] >> power) >> side) + 2;
-            let precincts = along(0, precinct[0]).saturating_mul(along(1, precinct[1]));
-            // A block lies in one precinct of a band, whose samples are twice as far apart.
-            let block = |axis: usize| partition.block[axis].min(precinct[axis].saturating_sub(1)) + 1;
-            let blocks = along(0, block(0))
-                .saturating_mul(along(1, block(1)))
-                .saturating_mul(3);
-            bytes = bytes
-                .saturating_add(precincts.saturating_mul(BYTES_PER_PRECINCT))
-                .saturating_add(blocks.saturating_mul(BYTES_PER_BLOCK));
-            most = most.max(precincts);
-        }
-        // Each packet has a mark of two bytes, in a table with room for the most precincts everywhere.
-        let packets = (u64::from(self.main.layers) + 1)
-            .saturating_mul(resolutions as u64)
-            .saturating_mul(most);
-        bytes
-            .saturating_add(packets.saturating_mul(2))
-            .saturating_mul(components)
+        out.saturating_add(self.codestream.memory(wanted))
     }
 
     /// What a read costs.
@@ -409,23 +293,18 @@ impl Picture {
     }
 
     fn reduced_cost(&self, level: &Level, region: &Region) -> Cost {
-        let area = self.area(level, region);
-        let (pixels, memory) = self.weight(region, area);
-        let [cols, rows] = self.main.size.tile_grid();
-        let all = (u64::from(cols) * u64::from(rows)).max(1);
-        let bytes = self.main.tile_parts.end - self.main.tile_parts.start;
-        let part = self.tiles(area).len() as u64;
+        let wanted = self.wanted(level, region, 0);
         Cost {
-            bytes_read: (bytes / all).saturating_mul(part),
-            pixels_decoded: pixels,
-            memory_bytes: memory,
+            bytes_read: self.codestream.bytes_read(&wanted),
+            pixels_decoded: region.pixels(),
+            memory_bytes: self.memory(region, &wanted),
         }
     }
 
     /// Tiles that a burst should decode at once, by side: as many as one codestream tile has. Smaller
     /// codestream tiles are decoded whole anyway, so there is nothing to gain.
     pub(crate) fn block(&self, level: &Level) -> u32 {
-        let size = &self.main.size;
+        let size = &self.header().size;
         let power = level.reduction + level.halvings;
         let side = (size.tile[0].max(size.tile[1]) >> power.min(31)).max(1);
         let aligned = [0, 1]

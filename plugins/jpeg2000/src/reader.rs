@@ -8,9 +8,9 @@ use iiphost_plugin_api::{
     PixelBuffer, ReadContext, ReadRequest, Region,
 };
 
+use iiphost_openjpeg::{Codestream, Cursor, MainHeader};
+
 use crate::boxes::{Container, Family};
-use crate::bytes::Cursor;
-use crate::codestream::MainHeader;
 use crate::color::Bands;
 use crate::levels::{TILE_PX, levels};
 use crate::picture::Picture;
@@ -47,7 +47,8 @@ impl Jpeg2000Reader {
         ctx: &OpenContext<'_>,
     ) -> Result<Self, DecodeError> {
         let container = Container::read(&*source, ctx)?;
-        let main = MainHeader::read(&*source, container.codestream.clone(), ctx)?;
+        let codestream = Codestream::open(&*source, container.codestream.clone(), ctx)?;
+        let main = codestream.header();
         let Container {
             family,
             header,
@@ -92,16 +93,16 @@ impl Jpeg2000Reader {
             quality_layers: main.layers,
         };
         let info = ImageInfo {
-            format: format_name(family, &main).into(),
+            format: format_name(family, main).into(),
             pages: vec![page],
-            text: comment(&main)
+            text: comment(main)
                 .map(|text| ("software".to_owned(), text))
                 .into_iter()
                 .collect(),
             warnings,
         };
         Ok(Self {
-            picture: Picture::new(Arc::clone(&source), main, bands, levels),
+            picture: Picture::new(Arc::clone(&source), codestream, bands, levels),
             source,
             info,
             xmp,
@@ -114,7 +115,7 @@ impl Jpeg2000Reader {
 
     /// The layers of a request, with one number for all ways to say all of them.
     fn layers(&self, request: &ReadRequest) -> u32 {
-        if request.quality_layers >= self.picture.main.layers {
+        if request.quality_layers >= self.picture.header().layers {
             0
         } else {
             request.quality_layers
@@ -251,14 +252,12 @@ fn comment(main: &MainHeader) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::boxes::tests::{boxed, enumerated, jp2};
-    use crate::codec::{self, Job};
     use crate::levels::ceil_shift;
-    use crate::splice::Splice;
-    use crate::test_encoder::{Recipe, encode};
+    use iiphost_openjpeg::test_encoder::{PROG_ORDER, Recipe, encode};
+    use iiphost_openjpeg::{Job, Splice};
     use iiphost_plugin_api::{
         AlphaMode, CallContext, ColorModel, ErrorKind, HostServices, Limits, LogLevel, PlainServices,
     };
-    use openjpeg_sys::PROG_ORDER;
     use parking_lot::Mutex;
     use proptest::prelude::*;
     use std::time::Duration;
@@ -343,7 +342,7 @@ mod tests {
             area: main.size.image,
             threads: 1,
         };
-        let decoded = codec::decode(&splice, &job, &ctx).unwrap();
+        let decoded = iiphost_openjpeg::decode(&splice, &job, &ctx).unwrap();
         let planes = (0..main.size.components.len()).map(|i| {
             let plane = decoded.plane(i).unwrap();
             (plane.width, plane.height, plane.samples.to_vec())
@@ -790,7 +789,7 @@ mod tests {
             tile: Some((64, 64)),
             ..Recipe::new(300, 210, 1, 8)
         });
-        let start = open(&file).unwrap().picture.main.tile_parts.start as usize;
+        let start = open(&file).unwrap().picture.header().tile_parts.start as usize;
         let reader = open(&file[..start + 2]).unwrap();
         let services = Noting::default();
         let ctx = CallContext::new(Limits::default(), &services);

@@ -5,11 +5,10 @@
 
 use iiphost_plugin_api::{DecodeError, ErrorKind};
 
-use crate::codec::{Decoded, Plane};
-use crate::codestream::Component;
 use crate::color::{Bands, Channel, LabRange, Transform};
 use crate::levels::{Level, ceil_shift};
 use crate::pixels::Pixels;
+use iiphost_openjpeg::{Component, Decoded, Plane};
 
 /// Where the samples of a decode lie.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use iiphost_plugin_api::{ByteSource, DecodeError};
 const WINDOW_BYTES: u64 = 4096;
 
 /// A position in a range of the file, with a window of bytes around it.
-pub(crate) struct Cursor<'a> {
+pub struct Cursor<'a> {
     source: &'a dyn ByteSource,
     position: u64,
     end: u64,
@@ -18,7 +18,7 @@ pub(crate) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     /// A cursor at the start of a range; what lies behind the end of the file does not exist for it.
-    pub(crate) fn new(source: &'a dyn ByteSource, range: Range<u64>) -> Self {
+    pub fn new(source: &'a dyn ByteSource, range: Range<u64>) -> Self {
         let end = range.end.min(source.len());
         Self {
             source,
@@ -30,29 +30,35 @@ impl<'a> Cursor<'a> {
     }
 
     /// Where the next byte comes from, counted from the start of the file.
-    pub(crate) fn position(&self) -> u64 {
+    pub fn position(&self) -> u64 {
         self.position
     }
 
     /// Bytes up to the end of the range.
-    pub(crate) fn left(&self) -> u64 {
+    pub fn left(&self) -> u64 {
         self.end - self.position
     }
 
     /// Moves to a position, to the end of the range at most.
-    pub(crate) fn seek(&mut self, position: u64) {
+    pub fn seek(&mut self, position: u64) {
         self.position = position.min(self.end);
     }
 
     /// The next `N` bytes.
-    pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    ///
+    /// # Errors
+    /// `Format` at the end of the range, those of the source.
+    pub fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
         Ok(bytes)
     }
 
     /// The next `len` bytes, once they are known to be there.
-    pub(crate) fn take_vec(&mut self, len: u64) -> Result<Vec<u8>, DecodeError> {
+    ///
+    /// # Errors
+    /// `Format` at the end of the range, those of the source.
+    pub fn take_vec(&mut self, len: u64) -> Result<Vec<u8>, DecodeError> {
         if len > self.left() {
             return Err(self.ended(len));
         }
@@ -62,15 +68,27 @@ impl<'a> Cursor<'a> {
         Ok(bytes)
     }
 
-    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
+    /// The next two bytes, big-endian.
+    ///
+    /// # Errors
+    /// `Format` at the end of the range, those of the source.
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_be_bytes(self.take()?))
     }
 
-    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
+    /// The next four bytes.
+    ///
+    /// # Errors
+    /// `Format` at the end of the range, those of the source.
+    pub fn u32(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_be_bytes(self.take()?))
     }
 
-    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
+    /// The next eight bytes.
+    ///
+    /// # Errors
+    /// `Format` at the end of the range, those of the source.
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
         Ok(u64::from_be_bytes(self.take()?))
     }
 
@@ -112,30 +130,34 @@ impl<'a> Cursor<'a> {
 }
 
 /// Numbers from a block already in memory.
-pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
     /// The next `N` bytes, `None` at the end.
-    pub(crate) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, tail) = self.0.split_first_chunk::<N>()?;
         self.0 = tail;
         Some(*head)
     }
 
-    pub(crate) fn u8(&mut self) -> Option<u8> {
+    /// The next byte, `None` at the end.
+    pub fn u8(&mut self) -> Option<u8> {
         self.take::<1>().map(|[byte]| byte)
     }
 
-    pub(crate) fn u16(&mut self) -> Option<u16> {
+    /// The next two bytes, big-endian.
+    pub fn u16(&mut self) -> Option<u16> {
         self.take().map(u16::from_be_bytes)
     }
 
-    pub(crate) fn u32(&mut self) -> Option<u32> {
+    /// The next four bytes.
+    pub fn u32(&mut self) -> Option<u32> {
         self.take().map(u32::from_be_bytes)
     }
 
     /// A big-endian number of 1 to 8 bytes.
-    pub(crate) fn uint(&mut self, bytes: usize) -> Option<u64> {
+    pub fn uint(&mut self, bytes: usize) -> Option<u64> {
         let (head, tail) = self.0.split_at_checked(bytes)?;
         self.0 = tail;
         Some(head.iter().fold(0, |n, &byte| n << 8 | u64::from(byte)))

@@ -27,38 +27,38 @@ const MAX_MESSAGE_CHARS: usize = 200;
 
 /// What to decode.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Job {
+pub struct Job {
     /// Highest resolutions left out.
-    pub(crate) reduction: u32,
+    pub reduction: u32,
     /// Quality layers, 0 = all.
-    pub(crate) layers: u32,
+    pub layers: u32,
     /// Rectangle on the reference grid: x0, y0, x1, y1 (ISO/IEC 15444-1 B.2).
-    pub(crate) area: [u32; 4],
+    pub area: [u32; 4],
     /// Threads, the caller's included.
-    pub(crate) threads: u32,
+    pub threads: u32,
 }
 
 /// Decoded samples of one component.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plane<'a> {
+pub struct Plane<'a> {
     /// Columns.
-    pub(crate) width: u32,
+    pub width: u32,
     /// Rows.
-    pub(crate) height: u32,
+    pub height: u32,
     /// `width * height` samples, as stored (signed ones are signed).
-    pub(crate) samples: &'a [i32],
+    pub samples: &'a [i32],
 }
 
 /// The pixels of one decode.
-pub(crate) struct Decoded {
+pub struct Decoded {
     image: Image,
     /// What the library found wrong with the file, empty for a sound one.
-    pub(crate) complaints: Vec<String>,
+    pub complaints: Vec<String>,
 }
 
 impl Decoded {
     /// The samples of a component, `None` if there is no such component or it has no samples.
-    pub(crate) fn plane(&self, component: usize) -> Option<Plane<'_>> {
+    pub fn plane(&self, component: usize) -> Option<Plane<'_>> {
         let image = self.image.get();
         if image.comps.is_null() {
             return None;
@@ -87,7 +87,7 @@ impl Decoded {
 ///
 /// # Errors
 /// `Format` with the library's reason, the error of the source, `Cancelled`, `DeadlineExceeded`.
-pub(crate) fn decode(source: &Splice<'_>, job: &Job, ctx: &CallContext<'_>) -> Result<Decoded, DecodeError> {
+pub fn decode(source: &Splice<'_>, job: &Job, ctx: &CallContext<'_>) -> Result<Decoded, DecodeError> {
     let mut input = Input {
         source,
         ctx,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
 
-use crate::codestream::TileParts;
+use crate::tile_parts::TileParts;
 
 /// Tile-parts indexed: a codestream with more is read from its start each time.
 const MAX_PARTS: usize = 1 << 20;

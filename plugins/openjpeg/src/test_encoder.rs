@@ -7,31 +7,46 @@ use std::mem::MaybeUninit;
 
 use openjpeg_sys as opj;
 
+pub use opj::PROG_ORDER;
+
 /// What to encode, and how.
 #[derive(Clone, Debug)]
-pub(crate) struct Recipe {
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    pub(crate) depths: Vec<u32>,
-    pub(crate) signed: bool,
+pub struct Recipe {
+    /// Columns of the reference grid.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Significant bits of each component.
+    pub depths: Vec<u32>,
+    /// Whether samples are signed.
+    pub signed: bool,
     /// Distance of samples on the grid, by component; 1×1 where it is missing.
-    pub(crate) subsampling: Vec<(u32, u32)>,
-    pub(crate) tile: Option<(u32, u32)>,
-    pub(crate) decompositions: u32,
-    pub(crate) irreversible: bool,
-    pub(crate) layers: u32,
-    pub(crate) offset: (u32, u32),
+    pub subsampling: Vec<(u32, u32)>,
+    /// Size of the tiles, one for the whole image else.
+    pub tile: Option<(u32, u32)>,
+    /// Wavelet decompositions.
+    pub decompositions: u32,
+    /// The 9-7 transform and quantization.
+    pub irreversible: bool,
+    /// Quality layers, one cut off sooner than the next.
+    pub layers: u32,
+    /// Place of the image on the reference grid.
+    pub offset: (u32, u32),
     /// Side of the precincts of all resolutions.
-    pub(crate) precinct: Option<u32>,
-    pub(crate) progression: opj::PROG_ORDER,
-    pub(crate) packet_lengths: bool,
-    pub(crate) tile_lengths: bool,
+    pub precinct: Option<u32>,
+    /// Order of the packets.
+    pub progression: opj::PROG_ORDER,
+    /// PLT segments.
+    pub packet_lengths: bool,
+    /// A TLM segment.
+    pub tile_lengths: bool,
     /// SOP and EPH markers.
-    pub(crate) resync: bool,
+    pub resync: bool,
 }
 
 impl Recipe {
-    pub(crate) fn new(width: u32, height: u32, components: usize, bit_depth: u32) -> Self {
+    /// A lossless codestream of one tile and one layer, three decompositions.
+    pub fn new(width: u32, height: u32, components: usize, bit_depth: u32) -> Self {
         Self {
             width,
             height,
@@ -52,12 +67,12 @@ impl Recipe {
     }
 
     /// Distance of the samples of a component.
-    pub(crate) fn step(&self, component: usize) -> (u32, u32) {
+    pub fn step(&self, component: usize) -> (u32, u32) {
         self.subsampling.get(component).copied().unwrap_or((1, 1))
     }
 
     /// The sample of a component at a place of its own grid, in offset form: slopes with some texture.
-    pub(crate) fn sample(&self, component: usize, x: u32, y: u32) -> u32 {
+    pub fn sample(&self, component: usize, x: u32, y: u32) -> u32 {
         let max = u64::from(u32::MAX >> (32 - self.depths[component]));
         let slope = u64::from(x) * 3 + u64::from(y) * 5 + component as u64 * 40;
         let texture = u64::from((x * 7919 + y * 104_729 + x * y * 31) >> 3 & 15);
@@ -66,7 +81,7 @@ impl Recipe {
 }
 
 /// Encodes the pattern of a recipe as a bare codestream.
-pub(crate) fn encode(recipe: &Recipe) -> Vec<u8> {
+pub fn encode(recipe: &Recipe) -> Vec<u8> {
     let (x0, y0) = recipe.offset;
     let (x1, y1) = (x0 + recipe.width, y0 + recipe.height);
     let mut comps: Vec<opj::opj_image_comptparm> = recipe
@@ -97,7 +112,7 @@ pub(crate) fn encode(recipe: &Recipe) -> Vec<u8> {
         )
     };
     // SAFETY: not null as checked, owned, used by nobody else.
-    let shape = unsafe { image.as_mut() }.unwrap();
+    let shape = unsafe { image.as_mut() }.expect("an image of the library");
     (shape.x0, shape.y0, shape.x1, shape.y1) = (x0, y0, x1, y1);
     // SAFETY: the library has made one component for each set of parameters.
     let image_comps = unsafe { std::slice::from_raw_parts_mut(shape.comps, comps.len()) };

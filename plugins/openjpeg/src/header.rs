@@ -1,64 +1,64 @@
-//! The main header of a codestream (ISO/IEC 15444-1 Annex A), and where its tile-parts lie.
+//! The main header of a codestream (ISO/IEC 15444-1 Annex A).
 
 use std::ops::Range;
 
 use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
 
 use crate::bytes::{Cursor, Fields};
+use crate::tile_parts::TileParts;
 
 const SOC: u16 = 0xff4f;
 const CAP: u16 = 0xff50;
 const SIZ: u16 = 0xff51;
-const COD: u16 = 0xff52;
-const COC: u16 = 0xff53;
+pub(crate) const COD: u16 = 0xff52;
+pub(crate) const COC: u16 = 0xff53;
 const TLM: u16 = 0xff55;
 const PLM: u16 = 0xff57;
-const PLT: u16 = 0xff58;
 const QCD: u16 = 0xff5c;
 const PPM: u16 = 0xff60;
 const COM: u16 = 0xff64;
-const SOT: u16 = 0xff90;
-const SOD: u16 = 0xff93;
-const EOC: u16 = 0xffd9;
+pub(crate) const SOT: u16 = 0xff90;
+pub(crate) const SOD: u16 = 0xff93;
+pub(crate) const EOC: u16 = 0xffd9;
 
 /// Largest main header kept, pointer segments not counted.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 /// Marker segments of one header: more are no picture but an attack.
-const MAX_SEGMENTS: u32 = 100_000;
+pub(crate) const MAX_SEGMENTS: u32 = 100_000;
 
 /// Tile-parts whose headers are looked into when the image is opened.
 const MAX_PARTS_AT_OPEN: usize = 256;
 
 /// One component of the SIZ segment (A.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Component {
+pub struct Component {
     /// Significant bits, 1 to 38.
-    pub(crate) bit_depth: u32,
+    pub bit_depth: u32,
     /// Whether samples are signed.
-    pub(crate) signed: bool,
+    pub signed: bool,
     /// Horizontal distance of samples on the reference grid (`XRsiz`).
-    pub(crate) dx: u32,
+    pub dx: u32,
     /// Vertical distance (`YRsiz`).
-    pub(crate) dy: u32,
+    pub dy: u32,
 }
 
 /// The SIZ segment: the image on the reference grid (B.2, B.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Size {
+pub struct Size {
     /// Left, top, right, bottom edge of the image.
-    pub(crate) image: [u32; 4],
+    pub image: [u32; 4],
     /// Left and top edge of the first tile.
-    pub(crate) tile_origin: [u32; 2],
+    pub tile_origin: [u32; 2],
     /// Width and height of a tile.
-    pub(crate) tile: [u32; 2],
+    pub tile: [u32; 2],
     /// The components, at least one.
-    pub(crate) components: Vec<Component>,
+    pub components: Vec<Component>,
 }
 
 impl Size {
     /// Tiles across and down (B-5).
-    pub(crate) fn tile_grid(&self) -> [u32; 2] {
+    pub fn tile_grid(&self) -> [u32; 2] {
         let [_, _, x1, y1] = self.image;
         [
             (x1 - self.tile_origin[0]).div_ceil(self.tile[0]),
@@ -68,7 +68,7 @@ impl Size {
 
     /// Distance of the samples of all components, where they share it (`XRsiz`, `YRsiz`); 1 else. A picture
     /// has no more pixels than that, however fine its reference grid is.
-    pub(crate) fn step(&self) -> [u32; 2] {
+    pub fn step(&self) -> [u32; 2] {
         let shared = |of: fn(&Component) -> u32| {
             let mut steps = self.components.iter().map(of);
             let first = steps.next().unwrap_or(1);
@@ -78,14 +78,14 @@ impl Size {
     }
 
     /// Left, top, right, bottom edge of the image in pixels: in steps of the reference grid (B-12).
-    pub(crate) fn edges(&self) -> [u32; 4] {
+    pub fn edges(&self) -> [u32; 4] {
         let [dx, dy] = self.step();
         let [x0, y0, x1, y1] = self.image;
         [x0.div_ceil(dx), y0.div_ceil(dy), x1.div_ceil(dx), y1.div_ceil(dy)]
     }
 
     /// Columns and rows of the tiles that an area of the reference grid touches.
-    pub(crate) fn tiles_of(&self, area: [u32; 4]) -> [Range<u32>; 2] {
+    pub fn tiles_of(&self, area: [u32; 4]) -> [Range<u32>; 2] {
         let [x0, y0, x1, y1] = area;
         let along = |low: u32, high: u32, axis: usize| {
             let origin = self.tile_origin[axis];
@@ -98,26 +98,26 @@ impl Size {
 
 /// What a module has to know of the main header.
 #[derive(Clone, Debug)]
-pub(crate) struct MainHeader {
+pub struct MainHeader {
     /// The SIZ segment.
-    pub(crate) size: Size,
+    pub size: Size,
     /// Quality layers.
-    pub(crate) layers: u32,
+    pub layers: u32,
     /// Decompositions that every component of every tile seen has at least.
-    pub(crate) decompositions: u32,
+    pub decompositions: u32,
     /// Width and height of code-blocks and precincts, the smallest of any component, as powers of two; the
     /// codec makes a structure for each of them.
-    pub(crate) partition: Partition,
+    pub partition: Partition,
     /// Block coder of ISO/IEC 15444-15.
-    pub(crate) high_throughput: bool,
+    pub high_throughput: bool,
     /// Comments of the encoder (A.9.2).
-    pub(crate) comments: Vec<Vec<u8>>,
+    pub comments: Vec<Vec<u8>>,
     /// The header without pointer segments (TLM, PLM): pieces of the file may follow it in any choice.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// Whether packet headers are kept in the main header, which ties them to all tile-parts in order.
-    pub(crate) packed_headers: bool,
+    pub packed_headers: bool,
     /// From the first SOT to the end of the codestream.
-    pub(crate) tile_parts: Range<u64>,
+    pub tile_parts: Range<u64>,
 }
 
 impl MainHeader {
@@ -125,7 +125,7 @@ impl MainHeader {
     ///
     /// # Errors
     /// `Format` for a broken header, `Unsupported` for what the codec cannot do, those of the source.
-    pub(crate) fn read(
+    pub fn read(
         source: &dyn ByteSource,
         codestream: Range<u64>,
         ctx: &CallContext<'_>,
@@ -188,11 +188,11 @@ impl MainHeader {
 
 /// How finely resolutions are cut up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Partition {
+pub struct Partition {
     /// Code-blocks (A.6.1, xcb and ycb).
-    pub(crate) block: [u32; 2],
+    pub block: [u32; 2],
     /// Precincts by resolution, the smallest first; the last one stands for those that follow.
-    pub(crate) precincts: Vec<[u32; 2]>,
+    pub precincts: Vec<[u32; 2]>,
 }
 
 impl Partition {
@@ -223,7 +223,7 @@ impl Partition {
     }
 
     /// The precincts of a resolution, 0 the smallest.
-    pub(crate) fn precinct(&self, resolution: usize) -> [u32; 2] {
+    pub fn precinct(&self, resolution: usize) -> [u32; 2] {
         let found = self.precincts.get(resolution).or(self.precincts.last());
         found.copied().unwrap_or([15, 15])
     }
@@ -398,15 +398,15 @@ fn read_size(body: &[u8]) -> Result<Size, DecodeError> {
 }
 
 /// What matters of a COD segment (A.6.1).
-struct Style {
+pub(crate) struct Style {
     layers: u32,
-    decompositions: u32,
+    pub(crate) decompositions: u32,
     partition: Partition,
     high_throughput: bool,
 }
 
 impl Style {
-    fn read(body: &[u8]) -> Option<Self> {
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let fields = &mut Fields(body);
         let style = fields.u8()?;
         let _progression = fields.u8()?;
@@ -424,111 +424,13 @@ impl Style {
 }
 
 /// Decompositions and partition of a COC segment (A.6.2).
-fn component_style(body: &[u8], component_count: usize) -> Option<(u32, Partition)> {
+pub(crate) fn component_style(body: &[u8], component_count: usize) -> Option<(u32, Partition)> {
     let fields = &mut Fields(body);
     fields.uint(if component_count < 257 { 1 } else { 2 })?;
     let style = fields.u8()?;
     let decompositions = u32::from(fields.u8()?).min(32);
     let (partition, ..) = Partition::read(fields, style & 1 != 0)?;
     Some((decompositions, partition))
-}
-
-/// One tile-part (A.4.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TilePart {
-    /// Number of the tile in the grid, row by row.
-    pub(crate) tile: u32,
-    /// From its SOT to its end, inside the file.
-    pub(crate) range: Range<u64>,
-}
-
-impl TilePart {
-    /// The fewest decompositions its header states, `None` if it states none.
-    fn decompositions(
-        &self,
-        source: &dyn ByteSource,
-        component_count: usize,
-    ) -> Result<Option<u32>, DecodeError> {
-        let mut cursor = Cursor::new(source, self.range.clone());
-        cursor.take::<12>()?;
-        let mut least: Option<u32> = None;
-        for _ in 0..MAX_SEGMENTS {
-            let marker = cursor.u16()?;
-            if marker == SOD {
-                break;
-            }
-            let len = u64::from(cursor.u16()?);
-            let next = cursor.position() + len.saturating_sub(2);
-            if marker == COD || marker == COC {
-                let body = cursor.take_vec(len.saturating_sub(2))?;
-                let found = match marker {
-                    COD => Style::read(&body).map(|style| style.decompositions),
-                    _ => component_style(&body, component_count).map(|(n, _)| n),
-                };
-                least = match (least, found) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    (a, b) => a.or(b),
-                };
-            } else if marker == PLT && least.is_none() {
-                // Packet lengths come in many segments, and behind COD where there is one.
-                break;
-            }
-            cursor.seek(next);
-        }
-        Ok(least)
-    }
-}
-
-/// Walks from tile-part to tile-part.
-pub(crate) struct TileParts<'a> {
-    cursor: Cursor<'a>,
-}
-
-impl<'a> TileParts<'a> {
-    /// From the first SOT on.
-    pub(crate) fn new(source: &'a dyn ByteSource, range: Range<u64>) -> Self {
-        Self {
-            cursor: Cursor::new(source, range),
-        }
-    }
-
-    /// The next tile-part; `None` at EOC and at the end of the bytes.
-    ///
-    /// # Errors
-    /// `Format` when something else stands where a tile-part should.
-    pub(crate) fn next(&mut self) -> Result<Option<TilePart>, DecodeError> {
-        let start = self.cursor.position();
-        let end = start + self.cursor.left();
-        if self.cursor.left() < 12 {
-            return Ok(None);
-        }
-        let marker = self.cursor.u16()?;
-        if marker == EOC {
-            return Ok(None);
-        }
-        if marker != SOT || self.cursor.u16()? != 10 {
-            return Err(DecodeError::format(format!(
-                "no tile-part where one was expected, at offset {start}"
-            )));
-        }
-        let tile = u32::from(self.cursor.u16()?);
-        let len = u64::from(self.cursor.u32()?);
-        // A length of 0 means up to EOC, in the last tile-part only.
-        let end = match len {
-            0 => end,
-            1..=13 => {
-                return Err(DecodeError::format(format!(
-                    "a tile-part of {len} bytes at offset {start}"
-                )));
-            }
-            len => end.min(start + len),
-        };
-        self.cursor.seek(end);
-        Ok(Some(TilePart {
-            tile,
-            range: start..end,
-        }))
-    }
 }
 
 #[cfg(test)]

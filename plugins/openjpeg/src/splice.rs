@@ -24,7 +24,7 @@ impl Piece<'_> {
 }
 
 /// Pieces of memory and of the file, read as one stream.
-pub(crate) struct Splice<'a> {
+pub struct Splice<'a> {
     source: &'a dyn ByteSource,
     /// Start of each piece in the stream, and the piece.
     pieces: Vec<(u64, Piece<'a>)>,
@@ -33,7 +33,7 @@ pub(crate) struct Splice<'a> {
 
 impl<'a> Splice<'a> {
     /// An empty stream over a file.
-    pub(crate) fn new(source: &'a dyn ByteSource) -> Self {
+    pub fn new(source: &'a dyn ByteSource) -> Self {
         Self {
             source,
             pieces: Vec::new(),
@@ -42,12 +42,12 @@ impl<'a> Splice<'a> {
     }
 
     /// Adds bytes of memory.
-    pub(crate) fn push_bytes(&mut self, bytes: &'a [u8]) {
+    pub fn push_bytes(&mut self, bytes: &'a [u8]) {
         self.push(Piece::Memory(bytes));
     }
 
     /// Adds bytes of the file; ranges that follow each other become one.
-    pub(crate) fn push_range(&mut self, range: Range<u64>) {
+    pub fn push_range(&mut self, range: Range<u64>) {
         if range.start >= range.end {
             return;
         }
@@ -68,8 +68,15 @@ impl<'a> Splice<'a> {
         self.pieces.push((start, piece));
     }
 
+    /// Whether the stream has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Bytes of the stream.
-    pub(crate) fn len(&self) -> u64 {
+    #[must_use]
+    pub fn len(&self) -> u64 {
         self.len
     }
 
@@ -77,7 +84,7 @@ impl<'a> Splice<'a> {
     ///
     /// # Errors
     /// Those of the source.
-    pub(crate) fn read_at(&self, position: u64, buffer: &mut [u8]) -> Result<usize, DecodeError> {
+    pub fn read_at(&self, position: u64, buffer: &mut [u8]) -> Result<usize, DecodeError> {
         let mut done = 0;
         let first = self.pieces.partition_point(|(start, _)| *start <= position);
         for (start, piece) in self.pieces.iter().skip(first.saturating_sub(1)) {

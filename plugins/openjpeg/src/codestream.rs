@@ -1,0 +1,262 @@
+//! One open codestream: which bytes a decode needs, and what it costs.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
+use parking_lot::Mutex;
+
+use crate::codec::{self, Decoded, Job};
+use crate::header::MainHeader;
+use crate::splice::Splice;
+use crate::tile_index::TileIndex;
+
+/// End of codestream, behind the pieces put together.
+const EOC: [u8; 2] = [0xff, 0xd9];
+
+/// Bytes the codec needs for a sample: those of the image, those of the tile, and its share of blocks.
+const BYTES_PER_SAMPLE: u64 = 10;
+
+/// Bytes the codec keeps for a code-block, decoded or not.
+const BYTES_PER_BLOCK: u64 = 256;
+
+/// Bytes the codec keeps for the coding parameters of every tile of the image, whatever is decoded.
+const BYTES_PER_TILE: u64 = 6144;
+
+/// The same for every component of every tile.
+const BYTES_PER_TILE_COMPONENT: u64 = 1280;
+
+/// Bytes the codec keeps for a precinct of a component.
+const BYTES_PER_PRECINCT: u64 = 512;
+
+/// What to decode of a codestream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Highest resolutions left out; at most [`MainHeader::decompositions`].
+    pub reduction: u32,
+    /// Quality layers, 0 = all.
+    pub layers: u32,
+    /// Rectangle on the reference grid inside [`Size::image`](crate::Size::image): left, top, right, bottom
+    /// edge (ISO/IEC 15444-1 B.2). A component has the samples whose grid points, in its steps and those of
+    /// the reduction, lie in it: from `⌈⌈x0/dx⌉/2^reduction⌉` to `⌈⌈x1/dx⌉/2^reduction⌉`.
+    pub area: [u32; 4],
+}
+
+/// A codestream somewhere in a source.
+#[derive(Debug)]
+pub struct Codestream {
+    header: MainHeader,
+    /// Built at the first decode of an image with several tiles; `Some(None)` where it cannot be.
+    index: Mutex<Option<Option<Arc<TileIndex>>>>,
+}
+
+impl Codestream {
+    /// Reads the main header of the codestream in a range of a source, and the headers of its first
+    /// tile-parts.
+    ///
+    /// # Errors
+    /// `Format` for a broken header, `Unsupported` for what the codec cannot do, those of the source.
+    pub fn open(
+        source: &dyn ByteSource,
+        range: Range<u64>,
+        ctx: &CallContext<'_>,
+    ) -> Result<Self, DecodeError> {
+        Ok(Self {
+            header: MainHeader::read(source, range, ctx)?,
+            index: Mutex::new(None),
+        })
+    }
+
+    /// What the main header says.
+    #[must_use]
+    pub fn header(&self) -> &MainHeader {
+        &self.header
+    }
+
+    /// Decodes an area with as many threads as the limits of `ctx` allow, reading from the source the
+    /// codestream was opened in. Limits on pixels and memory are the caller's to check, with
+    /// [`Self::memory`]. `None` if none of the tiles it touches is there: the file was cut before them.
+    ///
+    /// # Errors
+    /// `Format` for a codestream that gives no pixels here, `Cancelled`, `DeadlineExceeded`, those of the
+    /// source.
+    pub fn decode(
+        &self,
+        source: &dyn ByteSource,
+        wanted: &Wanted,
+        ctx: &CallContext<'_>,
+    ) -> Result<Option<Decoded>, DecodeError> {
+        ctx.checkpoint()?;
+        let index = self.index(source, ctx)?;
+        let mut splice = Splice::new(source);
+        splice.push_bytes(&self.header.bytes);
+        match &index {
+            None => splice.push_range(self.header.tile_parts.clone()),
+            Some(index) => {
+                let header_len = splice.len();
+                self.tiles(wanted.area)
+                    .flat_map(|tile| index.parts(tile))
+                    .for_each(|range| splice.push_range(range));
+                if splice.len() == header_len {
+                    if index.is_empty() {
+                        return Err(DecodeError::format("the codestream has no tile-parts"));
+                    }
+                    return Ok(None);
+                }
+                splice.push_bytes(&EOC);
+            }
+        }
+        let job = Job {
+            reduction: wanted.reduction,
+            layers: wanted.layers,
+            area: wanted.area,
+            threads: ctx.limits.max_threads,
+        };
+        let mut decoded = codec::decode(&splice, &job, ctx)?;
+        if let Some(broken) = index.and_then(|index| index.broken.clone()) {
+            decoded.complaints.insert(0, format!("it ends early: {broken}"));
+        }
+        Ok(Some(decoded))
+    }
+
+    /// Numbers of the tiles an area touches, row by row.
+    pub fn tiles(&self, area: [u32; 4]) -> impl Iterator<Item = u32> + use<> {
+        let [cols, rows] = self.header.size.tiles_of(area);
+        let [across, _] = self.header.size.tile_grid();
+        rows.flat_map(move |row| cols.clone().map(move |col| row * across + col))
+    }
+
+    /// Bytes of the file a decode of an area reads, at most.
+    #[must_use]
+    pub fn bytes_read(&self, wanted: &Wanted) -> u64 {
+        let [cols, rows] = self.header.size.tile_grid();
+        let all = (u64::from(cols) * u64::from(rows)).max(1);
+        let bytes = self.header.tile_parts.end - self.header.tile_parts.start;
+        let [cols, rows] = self.header.size.tiles_of(wanted.area);
+        (bytes / all).saturating_mul(cols.len() as u64 * rows.len() as u64)
+    }
+
+    /// Bytes of memory a decode of an area needs, samples included.
+    #[must_use]
+    pub fn memory(&self, wanted: &Wanted) -> u64 {
+        let size = &self.header.size;
+        let components = size.components.len() as u64;
+        let [dx, dy] = size.step();
+        let side = |low: u32, high: u32, step: u32| {
+            u64::from(high.saturating_sub(low).div_ceil(step)).div_ceil(1 << wanted.reduction.min(32))
+        };
+        let [x0, y0, x1, y1] = wanted.area;
+        let samples = side(x0, x1, dx)
+            .saturating_mul(side(y0, y1, dy))
+            .saturating_mul(components)
+            .saturating_mul(BYTES_PER_SAMPLE);
+        let [cols, rows] = size.tile_grid();
+        let all = u64::from(cols) * u64::from(rows);
+        // The codec holds the packets of one tile at a time.
+        let packets = (self.header.tile_parts.end - self.header.tile_parts.start) / all.max(1);
+        let parameters = all.saturating_mul(BYTES_PER_TILE + components * BYTES_PER_TILE_COMPONENT);
+        samples
+            .saturating_add(self.structure_bytes())
+            .saturating_add(packets)
+            .saturating_add(parameters)
+    }
+
+    /// Bytes the codec needs for the structure of one tile: it makes all of its resolutions, wanted or not.
+    fn structure_bytes(&self) -> u64 {
+        let size = &self.header.size;
+        let components = size.components.len() as u64;
+        let sides =
+            [0, 1].map(|axis| u64::from(size.tile[axis].min(size.image[axis + 2] - size.image[axis])));
+        let partition = &self.header.partition;
+        let resolutions = partition
+            .precincts
+            .len()
+            .max(self.header.decompositions as usize + 1);
+        let (mut bytes, mut most) = (0u64, 1u64);
+        for resolution in 0..resolutions {
+            let power = (resolutions - 1 - resolution).min(40) as u32;
+            let precinct = partition.precinct(resolution);
+            let along = |axis: usize, side: u32| ((sides[axis] >> power) >> side) + 2;
+            let precincts = along(0, precinct[0]).saturating_mul(along(1, precinct[1]));
+            // A block lies in one precinct of a band, whose samples are twice as far apart.
+            let block = |axis: usize| partition.block[axis].min(precinct[axis].saturating_sub(1)) + 1;
+            let blocks = along(0, block(0))
+                .saturating_mul(along(1, block(1)))
+                .saturating_mul(3);
+            bytes = bytes
+                .saturating_add(precincts.saturating_mul(BYTES_PER_PRECINCT))
+                .saturating_add(blocks.saturating_mul(BYTES_PER_BLOCK));
+            most = most.max(precincts);
+        }
+        // Each packet has a mark of two bytes, in a table with room for the most precincts everywhere.
+        let packets = (u64::from(self.header.layers) + 1)
+            .saturating_mul(resolutions as u64)
+            .saturating_mul(most);
+        bytes
+            .saturating_add(packets.saturating_mul(2))
+            .saturating_mul(components)
+    }
+
+    /// The index of tile-parts; `None` for an image that is read from its start each time.
+    fn index(
+        &self,
+        source: &dyn ByteSource,
+        ctx: &CallContext<'_>,
+    ) -> Result<Option<Arc<TileIndex>>, DecodeError> {
+        if self.header.size.tile_grid() == [1, 1] || self.header.packed_headers {
+            return Ok(None);
+        }
+        // Held while the index is built: others need it too, and building it takes milliseconds.
+        let mut slot = self.index.lock();
+        if let Some(known) = &*slot {
+            return Ok(known.clone());
+        }
+        let built = TileIndex::build(source, self.header.tile_parts.clone(), ctx)?.map(Arc::new);
+        Ok(slot.insert(built).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_encoder::{Recipe, encode};
+    use iiphost_plugin_api::{Limits, PlainServices};
+
+    #[test]
+    fn an_area_of_a_codestream_in_the_middle_of_a_file_gives_its_samples() {
+        let recipe = Recipe {
+            tile: Some((64, 48)),
+            ..Recipe::new(150, 110, 3, 12)
+        };
+        let codestream = encode(&recipe);
+        let file = [&[7; 33][..], &codestream, &[9; 20]].concat();
+        let range = 33..33 + codestream.len() as u64;
+        let services = PlainServices::default();
+        for max_threads in [1, 3] {
+            let limits = Limits {
+                max_threads,
+                ..Limits::default()
+            };
+            let ctx = CallContext::new(limits, &services);
+            let codestream = Codestream::open(&file, range.clone(), &ctx).unwrap();
+            let wanted = Wanted {
+                reduction: 0,
+                layers: 0,
+                area: [50, 30, 130, 100],
+            };
+            assert!(codestream.memory(&wanted) > 80 * 70 * 3 * 4);
+            assert_eq!(codestream.tiles(wanted.area).count(), 9);
+            let decoded = codestream.decode(&file, &wanted, &ctx).unwrap().unwrap();
+            assert_eq!(decoded.complaints, Vec::<String>::new());
+            for component in 0..3 {
+                let plane = decoded.plane(component).unwrap();
+                assert_eq!((plane.width, plane.height), (80, 70));
+                for (at, &sample) in (0u32..).zip(plane.samples) {
+                    let (x, y) = (50 + at % 80, 30 + at / 80);
+                    assert_eq!(sample as u32, recipe.sample(component, x, y), "{x}, {y}");
+                }
+            }
+            assert!(decoded.plane(3).is_none());
+        }
+    }
+}
