@@ -84,7 +84,7 @@ pub(super) fn handler(
 pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let config = super::config(values)?;
-    logging::start(&config)?;
+    let _log = logging::start(&config)?;
     let listen = listen_config(matches, &config)?;
     let http = !listen.http.is_empty();
     // Before the modules: a port that is taken is said at once, and clients can already queue.
