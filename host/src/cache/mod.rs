@@ -5,6 +5,10 @@
 
 mod flight;
 mod lru;
+mod memcached;
 
 pub use flight::{Flights, Ticket, Waiter};
 pub use lru::{ByteLru, Weighted};
+pub use memcached::{
+    BadAddress, Fetched, Lease, Memcached, MemcachedCounts, MemcachedSettings, PictureKey, ServerAddress,
+};
