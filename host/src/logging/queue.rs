@@ -118,6 +118,7 @@ impl Queue {
     fn write_to(&self, mut sink: impl Sink) {
         let mut lines = Vec::new();
         let mut said = 0;
+        let mut why = None;
         loop {
             let reopen = {
                 let mut state = self.state.lock();
@@ -137,12 +138,14 @@ impl Queue {
                 Ok(()) => {
                     let lost = self.lost();
                     if lost > said {
-                        tracing::warn!(lines = lost - said, "lines of the log are lost");
+                        let reason = why.take().unwrap_or_else(|| "it was too slow".to_owned());
+                        tracing::warn!(lines = lost - said, "lines of the log are lost: {reason}");
                         said = lost;
                     }
                 }
                 // The log is the one place to say it: it is said there once lines can be written again.
-                Err(Lost { lines, .. }) => {
+                Err(Lost { lines, reason }) => {
+                    why = Some(reason.to_string());
                     self.lost.fetch_add(lines, Ordering::Relaxed);
                 }
             }

@@ -136,18 +136,18 @@ struct Inner {
 }
 
 impl PictureKey {
-    /// A key from everything that decides the bytes of a picture, and the identifier of its image.
+    /// A key from everything that decides the bytes of a picture, and the name of its image for purges.
     #[must_use]
-    pub fn new(picture: &[u8; 32], identifier: &[u8]) -> Self {
+    pub fn new(picture: &[u8; 32], image: &[u8]) -> Self {
         Self {
             key: format!("{PREFIX}{}", hex(picture)),
-            image: image_name(identifier),
+            image: image_name(image),
         }
     }
 }
 
-fn image_name(identifier: &[u8]) -> String {
-    format!("{PREFIX}{}:purged", hex(&Sha256::digest(identifier).into()))
+fn image_name(image: &[u8]) -> String {
+    format!("{PREFIX}{}:purged", hex(&Sha256::digest(image).into()))
 }
 
 fn hex(bytes: &[u8; 32]) -> String {
@@ -230,18 +230,23 @@ impl Memcached {
         }
     }
 
-    /// Makes all stored pictures of an image unusable, on all servers.
+    /// Makes all stored pictures of an image unusable, on all servers. Blocks for as long as they take to
+    /// answer: not for I/O threads.
     ///
     /// # Errors
     /// The servers that did not answer. What they hold may be served again.
-    pub async fn purge(&self, identifier: &[u8]) -> Result<(), Vec<ServerAddress>> {
-        let (inner, name) = (self.inner.clone(), image_name(identifier));
-        let purged = self.runtime.spawn(async move { inner.purge(&name).await });
-        match purged.await {
-            Ok(result) => result,
-            // The thread is gone: nothing was said to anybody.
-            Err(_) => Err(self.inner.servers.iter().map(|s| s.address.clone()).collect()),
-        }
+    pub fn purge(&self, image: &[u8]) -> Result<(), Vec<ServerAddress>> {
+        let (inner, name) = (self.inner.clone(), image_name(image));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.runtime.spawn(async move {
+            // Nobody listens any more if this fails.
+            let _ = sender.send(inner.purge(&name).await);
+        });
+        let servers = &self.inner.servers;
+        // Each server is given up in time; a little more for the thread itself.
+        let patience = self.inner.patience * u32::try_from(servers.len()).unwrap_or(u32::MAX);
+        let purged = receiver.recv_timeout(patience.saturating_add(Duration::from_secs(2)));
+        purged.unwrap_or_else(|_| Err(servers.iter().map(|s| s.address.clone()).collect()))
     }
 
     /// How often what has happened.
@@ -330,7 +335,7 @@ impl Inner {
                     seconds: LEASE_SECONDS,
                 };
                 match server.ask(&Command::Add(item), deadline).await {
-                    Ok(reply) if reply == Reply::Done(true) => {
+                    Ok(Reply::Done(true)) => {
                         self.counters.misses.fetch_add(1, Ordering::Relaxed);
                         return Fetched::Missing(lease(mark, true, true));
                     }
