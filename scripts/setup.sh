@@ -37,6 +37,9 @@ for part in "$@"; do
         done
         need binutils "nm lists the symbols that module libraries export" has nm
         need nginx-light "the tests put nginx in front of the host" has nginx
+        need apache2-bin "the tests put Apache in front of the host" has apache2
+        need libapache2-mod-fcgid "the tests let Apache start the host" test -e /usr/lib/apache2/modules/mod_fcgid.so
+        need lighttpd "the tests put lighttpd in front of the host" has lighttpd
         need spawn-fcgi "the tests let it hand over a listening socket" has spawn-fcgi
         need chromium "the tests look at the viewer in a browser" has chromium
         need python3-venv "the public IIIF validator runs in Python" python3 -c 'import ensurepip, venv'

@@ -10,6 +10,7 @@ mod broken_files;
 mod changing_files;
 mod command_line;
 mod deepzoom;
+mod deploy;
 mod fastcgi;
 mod fastcgi_abuse;
 mod http;

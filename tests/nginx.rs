@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use support::Server;
 use support::fixture::Images;
 use support::image::assert_same;
-use support::nginx::Nginx;
+use support::nginx;
+use support::web_server::WebServer;
 
-fn both() -> (Images, support::picture::Picture, Server, [Nginx; 2]) {
+fn both() -> (Images, support::picture::Picture, Server, [WebServer; 2]) {
     let (images, photo) = Images::with_photo();
     images.write("sub/photo.tif", &std::fs::read(images.path("photo.tif")).unwrap());
     let server = Server::start(images.folder());
-    let tcp = Nginx::start(&server.fastcgi().to_string());
-    let unix = Nginx::start(&format!("unix:{}", server.socket().display()));
+    let tcp = nginx::single(&server.fastcgi().to_string());
+    let unix = nginx::single(&format!("unix:{}", server.socket().display()));
     (images, photo, server, [tcp, unix])
 }
 

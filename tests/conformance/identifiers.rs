@@ -5,7 +5,7 @@ use serde_json::Value;
 use support::Server;
 use support::client::Client;
 use support::fixture::{Images, Layout, TiffFile};
-use support::nginx::Nginx;
+use support::nginx;
 use support::picture::Picture;
 use support::server::Settings;
 
@@ -154,7 +154,7 @@ fn every_name_is_found_over_http() {
 fn every_name_is_found_behind_nginx() {
     let images = files();
     let server = Server::start(images.folder());
-    let nginx = Nginx::start(&server.fastcgi().to_string());
+    let nginx = nginx::single(&server.fastcgi().to_string());
     assert_found(&nginx.client(), &nginx.address().to_string());
 }
 

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use support::fixture::Images;
-use support::nginx::Nginx;
+use support::nginx;
 use support::server;
 use support::{Server, built};
 
@@ -121,7 +121,7 @@ fn the_public_validator_passes_on_masters_of_every_format() {
 fn the_public_validator_passes_behind_nginx() {
     let images = squares();
     let server = Server::start(images.folder());
-    let nginx = Nginx::start(&server.fastcgi().to_string());
+    let nginx = nginx::single(&server.fastcgi().to_string());
     let base = format!("http://{}", nginx.address());
     assert_valid(&base, "color-squares-deflate.tif", &["6", "7"]);
 }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::nginx::program;
 use crate::picture::Picture;
 use crate::wait;
+use crate::web_server::program;
 
 /// A browser takes its time to start on a small machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -4,17 +4,21 @@
 //! Nothing here shares code with the host. A function that cannot do its work ends the test with a
 //! sentence that says why: there is no test without a host, a browser or a web server.
 
+pub mod apache;
 pub mod built;
 pub mod chromium;
 pub mod client;
 pub mod fastcgi;
 pub mod fixture;
 pub mod image;
+pub mod installed;
+pub mod lighttpd;
 pub mod nginx;
 pub mod picture;
 pub mod reply;
 pub mod server;
 pub mod wait;
+pub mod web_server;
 
 pub use reply::Reply;
 pub use server::Server;

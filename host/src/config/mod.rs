@@ -196,6 +196,41 @@ impl Config {
         (config, read.into_problems())
     }
 
+    /// The same configuration with everything left out that cannot change a byte of a reply: nodes of one
+    /// service differ in their cores, folders and limits, and give the same validators and keys all the same.
+    /// Whatever is not named here counts, so that a forgotten setting costs a transfer and never a wrong
+    /// picture.
+    #[must_use]
+    pub fn of_replies(&self) -> Self {
+        let nothing = Self::from_values(&Values::new()).0;
+        Self {
+            verbosity: 0,
+            log_file: None,
+            log_json: false,
+            image_cache_bytes: 0,
+            open_images: None,
+            filesystem_prefix: None,
+            follow_symlinks: false,
+            trusted_proxies: String::new(),
+            render_threads: 1,
+            render_memory_bytes: 0,
+            render_queue: 0,
+            web_server_addresses: Vec::new(),
+            max_connections: 0,
+            backlog: 0,
+            socket_mode: None,
+            max_body_bytes: 0,
+            idle_time: Duration::ZERO,
+            limits: Limits {
+                max_decoded_pixels: nothing.limits.max_decoded_pixels,
+                max_request_bytes: nothing.limits.max_request_bytes,
+                request_time: nothing.limits.request_time,
+                ..self.limits.clone()
+            },
+            ..self.clone()
+        }
+    }
+
     /// The folder to serve when no prefix is set: what was given as argument, else the working directory
     /// with HTTP, else the root of the file system (FastCGI alone: identifiers are absolute paths).
     #[must_use]

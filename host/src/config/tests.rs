@@ -118,3 +118,31 @@ fn the_documented_name_of_the_metadata_cache_wins() {
     let (config, _) = super::tests::config(&[("MAX_METADATA_CACHE_SIZE", "-1")]);
     assert_eq!(config.open_images, None);
 }
+
+#[test]
+fn replies_depend_on_what_changes_their_bytes_alone() {
+    let of_replies = |pairs: &[(&'static str, &str)]| format!("{:?}", config(pairs).0.of_replies());
+    let plain = of_replies(&[]);
+    for (name, value) in [
+        ("RENDER_THREADS", "7"),
+        ("FILESYSTEM_PREFIX", "/srv/images/"),
+        ("MAX_IMAGE_CACHE_SIZE", "500"),
+        ("REQUEST_TIMEOUT", "5"),
+        ("MAX_CONNECTIONS", "9"),
+        ("VERBOSITY", "5"),
+        ("LOGFILE", "/var/log/iiphost.log"),
+    ] {
+        assert_eq!(of_replies(&[(name, value)]), plain, "{name}");
+    }
+    for (name, value) in [
+        ("JPEG_QUALITY", "80"),
+        ("MAX_CVT", "1000"),
+        ("MAX_OUTPUT_PIXELS", "1000"),
+        ("COPYRIGHT", "me"),
+        ("INTERPOLATION", "0"),
+        ("FILESYSTEM_SUFFIX", ".tif"),
+        ("IIIF_VERSION", "2"),
+    ] {
+        assert_ne!(of_replies(&[(name, value)]), plain, "{name}");
+    }
+}

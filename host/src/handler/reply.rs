@@ -55,9 +55,7 @@ pub(super) struct Replies {
 
 impl Replies {
     pub(super) fn new(config: &Config) -> Self {
-        // Everything configured may change a byte of some reply. What cannot (threads, time-outs) changes
-        // rarely, and a validator that differs needlessly costs one transfer.
-        let text = format!("{} {config:?}", encode::PRODUCT);
+        let text = format!("{} {:?}", encode::PRODUCT, config.of_replies());
         Self {
             cors: config.cors.clone(),
             cache_control: config.cache_control.clone(),
