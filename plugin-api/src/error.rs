@@ -53,6 +53,7 @@ impl ErrorKind {
 pub struct DecodeError {
     kind: ErrorKind,
     message: String,
+    impossible: bool,
 }
 
 impl DecodeError {
@@ -61,6 +62,19 @@ impl DecodeError {
         Self {
             kind,
             message: message.into(),
+            impossible: false,
+        }
+    }
+
+    /// An answer of a module that cannot be true.
+    #[cfg(feature = "host")]
+    pub(crate) fn impossible_answer(what: &str) -> Self {
+        Self {
+            impossible: true,
+            ..Self::new(
+                ErrorKind::Internal,
+                format!("impossible answer of the module: {what}"),
+            )
         }
     }
 
@@ -93,6 +107,13 @@ impl DecodeError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Whether the host found that an answer of the module cannot be true. A module cannot say this of
+    /// itself: the failures it reports are never marked.
+    #[must_use]
+    pub fn is_impossible_answer(&self) -> bool {
+        self.impossible
     }
 
     /// The sentence for people.

@@ -2,25 +2,28 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use iiphost_plugin_api::{FileHead, capability};
+use iiphost_plugin_api::capability;
 
+use super::input::Input;
 use super::serve::{self, Modules};
 use crate::config::{Config, Values};
-use crate::decoder::{LoadFailure, Module, Registry};
-use crate::source::FileSource;
+use crate::decoder::{LoadFailure, Module};
+
+/// How long the modules may take to look at a file.
+const PROBE_TIME: Duration = Duration::from_secs(10);
 
 /// Checks everything that can be checked without listening. Fails on warnings too.
 pub(super) fn check_config(values: &Values) -> ExitCode {
     let (config, problems) = Config::from_values(values);
     let mut mistakes: Vec<String> = problems.iter().map(ToString::to_string).collect();
     match serve::load(&config) {
-        Ok(Modules { failures, modules }) => {
+        Ok(Modules { registry, failures }) => {
             mistakes.extend(failures.iter().map(LoadFailure::to_string));
             if mistakes.is_empty() {
                 mistakes.extend(
-                    serve::handler(config, modules, None, true)
+                    serve::handler(config, registry, None, true)
                         .err()
                         .map(|e| format!("{e:#}")),
                 );
@@ -41,11 +44,12 @@ pub(super) fn check_config(values: &Values) -> ExitCode {
 
 /// Lists the modules; fails if one of them does.
 pub(super) fn list_modules(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
-    let Modules { modules, failures } = serve::load(config)?;
+    let Modules { registry, failures } = serve::load(config)?;
     if json {
-        let modules: Vec<_> = modules
+        let modules: Vec<_> = registry
+            .modules()
             .iter()
-            .map(module_json)
+            .map(|module| module_json(module))
             .chain(failures.iter().map(failure_json))
             .collect();
         println!(
@@ -53,7 +57,7 @@ pub(super) fn list_modules(config: &Config, json: bool) -> anyhow::Result<ExitCo
             serde_json::to_string_pretty(&serde_json::json!({ "modules": modules }))?
         );
     } else {
-        modules.iter().for_each(print_module);
+        registry.modules().iter().for_each(|module| print_module(module));
         for failure in &failures {
             println!("{}  FAILED", failure.spec.name);
             println!("  origin        {}", failure.spec.origin.name());
@@ -154,26 +158,13 @@ fn print_module(module: &Module) {
 
 /// Shows every module's claim on a file, with its reason and time.
 pub(super) fn probe(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
-    let Modules { modules, failures } = serve::load(config)?;
+    let Modules { registry, failures } = serve::load(config)?;
     for failure in &failures {
         eprintln!("iiphost: {failure}");
     }
-    let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let metadata = file.metadata()?;
-    anyhow::ensure!(metadata.is_file(), "{} is not a regular file", path.display());
-    let source = FileSource::new(file, metadata.len());
-    let bytes = Registry::read_head(&source).map_err(anyhow::Error::msg)?;
-    let extension = path
-        .extension()
-        .map(|e| e.to_string_lossy().to_lowercase())
-        .unwrap_or_default();
-    let head = FileHead {
-        bytes: &bytes,
-        file_len: metadata.len(),
-        extension: &extension,
-    };
-    let registry = Registry::new(modules);
-    for answer in registry.probe(&head) {
+    let input = Input::open(path)?;
+    let (head, deadline) = (input.head(), Instant::now() + PROBE_TIME);
+    for answer in registry.probe(&head, &input.subject, deadline) {
         println!(
             "{:<12} {:<9} {:>7.1} µs  {}",
             answer.module,
@@ -182,11 +173,11 @@ pub(super) fn probe(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
             answer.claim.reason
         );
     }
-    match registry.choose(&head) {
+    match registry.choose(&head, &input.subject, deadline) {
         Some(module) => println!("{} opens it", module.info.id),
         None => println!("no module opens it"),
     }
-    let whole = failures.is_empty() && registry.choose(&head).is_some();
+    let whole = failures.is_empty() && registry.choose(&head, &input.subject, deadline).is_some();
     Ok(if whole {
         ExitCode::SUCCESS
     } else {

@@ -42,10 +42,10 @@ pub(super) fn command() -> Command {
 /// of 400 and more.
 pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitCode> {
     let config = super::config(values)?;
-    let Modules { modules, failures } = serve::load(&config)?;
+    let Modules { registry, failures } = serve::load(&config)?;
     super::refuse(failures.iter().map(ToString::to_string))?;
     let directory = matches.get_one::<PathBuf>("DIR").cloned();
-    let handler = Arc::new(serve::handler(config, modules, directory, true)?);
+    let handler = Arc::new(serve::handler(config, registry, directory, true)?);
     let asked = matches.get_one::<String>("REQUEST").context("no request")?;
     let mut request = Request::new(Transport::Http);
     match asked.strip_prefix('/') {

@@ -3,6 +3,7 @@
 mod check_module;
 mod diagnostics;
 mod get;
+mod input;
 mod new_module;
 mod serve;
 mod tools;

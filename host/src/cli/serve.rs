@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::ArgMatches;
 
 use crate::config::{Config, Values};
-use crate::decoder::{LoadFailure, Module, ModuleList, Origin, Registry, load_modules};
+use crate::decoder::{ClaimRule, LoadFailure, ModuleList, Origin, Registry, load_modules};
 use crate::handler::Handler;
 use crate::logging;
 use crate::server::{Bound, IntakeLimits, ListenAddress, ListenConfig, Timeouts};
@@ -18,7 +18,7 @@ use crate::source::Root;
 
 /// What loading the modules gave.
 pub(super) struct Modules {
-    pub(super) modules: Vec<Module>,
+    pub(super) registry: Registry,
     pub(super) failures: Vec<LoadFailure>,
 }
 
@@ -30,8 +30,11 @@ pub(super) fn load(config: &Config) -> anyhow::Result<Modules> {
     let list = ModuleList::parse(&config.decoder_modules)
         .map_err(|mistakes| anyhow::anyhow!("DECODER_MODULES: {}", mistakes.join("; ")))?;
     let options = module_options(&config.decoder_options)?;
-    let (modules, failures) = load_modules(&list, &options);
-    Ok(Modules { modules, failures })
+    let rules = ClaimRule::parse_list(&config.decoder_claims)
+        .map_err(|mistakes| anyhow::anyhow!("DECODER_CLAIMS: {}", mistakes.join("; ")))?;
+    let (modules, failures) = load_modules(&list, &options, &rules);
+    let registry = Registry::new(modules).with_rules(rules);
+    Ok(Modules { registry, failures })
 }
 
 /// `DECODER_OPTIONS`: `module.option=value`, separated by commas.
@@ -54,13 +57,13 @@ fn module_options(text: &str) -> anyhow::Result<Vec<(String, String, String)>> {
         .collect()
 }
 
-/// A handler for a configuration and modules.
+/// A handler for a configuration and its modules.
 ///
 /// # Errors
 /// A root that cannot be opened, and every setting that cannot be used.
 pub(super) fn handler(
     config: Config,
-    modules: Vec<Module>,
+    registry: Registry,
     directory: Option<PathBuf>,
     http: bool,
 ) -> anyhow::Result<Handler> {
@@ -76,8 +79,7 @@ pub(super) fn handler(
     let root = root
         .with_suffix(&config.filesystem_suffix)
         .with_links_outside(config.follow_symlinks);
-    Handler::new(config, root, Registry::new(modules))
-        .map_err(|mistakes| anyhow::anyhow!(mistakes.join("\niiphost: ")))
+    Handler::new(config, root, registry).map_err(|mistakes| anyhow::anyhow!(mistakes.join("\niiphost: ")))
 }
 
 /// Serves until told to stop.
@@ -89,17 +91,17 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
     let http = !listen.http.is_empty();
     // Before the modules: a port that is taken is said at once, and clients can already queue.
     let bound = Bound::bind(listen)?;
-    let Modules { modules, failures } = load(&config)?;
+    let Modules { registry, failures } = load(&config)?;
     let (optional, fatal): (Vec<_>, Vec<_>) = failures
         .into_iter()
         .partition(|f| f.spec.origin == Origin::Optional);
     optional.iter().for_each(|failure| tracing::warn!("{failure}"));
     super::refuse(fatal.iter().map(LoadFailure::to_string))?;
     anyhow::ensure!(
-        !modules.is_empty(),
+        !registry.modules().is_empty(),
         "DECODER_MODULES leaves no module to read images with"
     );
-    for module in &modules {
+    for module in registry.modules() {
         tracing::info!(
             id = module.info.id,
             version = module.info.version,
@@ -113,7 +115,8 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
         tracing::warn!("FILESYSTEM_PREFIX is not set: every readable image of this machine is served");
     }
     let reopen = config.log_file.clone();
-    let handler = Arc::new(handler(config, modules, directory, http)?);
+    let registry = registry.with_missing(optional);
+    let handler = Arc::new(handler(config, registry, directory, http)?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         threads = handler.render_threads(),

@@ -2,16 +2,15 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, FromArgMatches};
-use iiphost_plugin_api::{ByteSource, FileHead, ImageReader, Limits};
+use iiphost_plugin_api::{ImageReader, Limits};
 
+use super::input::Input;
 use super::serve::{self, Modules};
 use crate::config::Values;
-use crate::decoder::{CallScope, Registry};
-use crate::source::FileSource;
+use crate::decoder::CallScope;
 
 /// How long opening the input may take.
 const OPEN_TIME: Duration = Duration::from_secs(60);
@@ -32,28 +31,17 @@ pub(super) fn demo(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 
 /// Opens a file with the module that claims it.
 fn open_reader(config: &crate::config::Config, path: &Path) -> anyhow::Result<Box<dyn ImageReader>> {
-    let Modules { modules, failures } = serve::load(config)?;
+    let Modules { registry, failures } = serve::load(config)?;
     for failure in &failures {
         eprintln!("iiphost: warning: {failure}");
     }
-    let file = std::fs::File::open(path)?;
-    let len = file.metadata()?.len();
-    let source: Arc<dyn ByteSource> = Arc::new(FileSource::new(file, len));
-    let bytes = Registry::read_head(&*source)?;
-    let extension = path
-        .extension()
-        .map(|e| e.to_string_lossy().to_lowercase())
-        .unwrap_or_default();
-    let head = FileHead {
-        bytes: &bytes,
-        file_len: len,
-        extension: &extension,
-    };
-    let registry = Registry::new(modules);
-    let module = registry
-        .choose(&head)
-        .ok_or_else(|| anyhow::anyhow!("no module reads this kind of file"))?;
+    let input = Input::open(path)?;
     let scope = CallScope::with_time(OPEN_TIME);
+    let module = registry
+        .choose(&input.head(), &input.subject, scope.deadline())
+        .ok_or_else(|| anyhow::anyhow!("no module reads this kind of file"))?;
     let call = scope.call(&module.info.id, b"");
-    Ok(module.decoder.open(source, &call.context(Limits::default()))?)
+    Ok(module
+        .decoder
+        .open(input.source.clone(), &call.context(Limits::default()))?)
 }

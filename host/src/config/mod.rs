@@ -79,6 +79,8 @@ pub struct Config {
     pub decoder_modules: String,
     /// `DECODER_OPTIONS`: `module.option=value` pairs, separated by commas.
     pub decoder_options: String,
+    /// `DECODER_CLAIMS`: `module=.extension` and `module=folder/`, separated by commas, `-` before it: never.
+    pub decoder_claims: String,
     /// `FCGI_WEB_SERVER_ADDRS`: whose FastCGI connections are taken; empty = all.
     pub web_server_addresses: Vec<Ipv4Addr>,
     /// `MAX_CONNECTIONS`.
@@ -186,6 +188,7 @@ impl Config {
             render_queue: read.int("RENDER_QUEUE") as usize,
             decoder_modules: read.text("DECODER_MODULES").unwrap_or_default(),
             decoder_options: read.text("DECODER_OPTIONS").unwrap_or_default(),
+            decoder_claims: read.text("DECODER_CLAIMS").unwrap_or_default(),
             web_server_addresses: read.addresses("FCGI_WEB_SERVER_ADDRS"),
             max_connections: read.int("MAX_CONNECTIONS") as usize,
             backlog: read.int("BACKLOG") as u32,

@@ -301,6 +301,13 @@ pub const SETTINGS: &[Setting] = &[
         "settings of modules: module.option=value, separated by commas",
     ),
     own(
+        "DECODER_CLAIMS",
+        Text,
+        "",
+        "files a module gets whatever it claims: module=.extension or module=folder/, separated by commas; \
+         with - before it: never",
+    ),
+    own(
         "FCGI_WEB_SERVER_ADDRS",
         Addresses,
         "",

@@ -15,6 +15,9 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::source::{Root, Stamp};
 
+/// How long whoever lacks a descriptor waits for images to be closed.
+const CLOSING_TIME: Duration = Duration::from_millis(200);
+
 /// What looking an image up gave.
 #[derive(Clone, Debug)]
 pub enum Opened {
@@ -128,6 +131,7 @@ impl Handles {
         let closed = shrink(&mut open, keep);
         drop(open);
         drop(closed);
+        self.registry.closer().settle(CLOSING_TIME);
     }
 
     fn cached(&self, path: &Path, stamp: &Stamp) -> Option<Arc<OpenImage>> {

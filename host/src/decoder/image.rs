@@ -1,18 +1,19 @@
 //! One open image.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use iiphost_plugin_api::{
     ByteSource, DecodeError, EncodedTile, ErrorKind, FileHead, ImageReader, Limits as CallLimits,
-    MetadataKind, PixelBuffer, ReadRequest, TileId,
+    MetadataKind, PixelBuffer, ReadContext, ReadRequest, TileId,
 };
 use parking_lot::Mutex;
 
 use super::call::CallScope;
+use super::calls::{Entry, Subject};
+use super::closer::Closing;
 use super::convert::image_info;
 use super::registry::{Module, Registry};
 use crate::error::Error;
@@ -38,10 +39,11 @@ pub struct OpenImage {
     pub info: ImageInfo,
     /// The module that opened it.
     pub module: Arc<Module>,
-    reader: Box<dyn ImageReader>,
+    // Taken in `drop` only.
+    reader: Option<Box<dyn ImageReader>>,
     metadata: Mutex<HashMap<MetadataKind, Option<Arc<[u8]>>>>,
     registry: Arc<Registry>,
-    broken: AtomicBool,
+    subject: Arc<Subject>,
 }
 
 impl OpenImage {
@@ -76,8 +78,9 @@ impl OpenImage {
             file_len: stamp.len,
             extension: &extension,
         };
-        let (module, reader) = first_that_opens(registry, &head, &source, identifier, limits, scope)
-            .map_err(|refused| refused.settle(registry, &path, &stamp))?;
+        let subject = Arc::new(Subject::new(identifier.to_vec(), path.clone(), stamp));
+        let (module, reader) = first_that_opens(registry, &head, &source, &subject, limits, scope)
+            .map_err(|refused| refused.settle(registry, &subject))?;
         for warning in &reader.info().warnings {
             let image = identifier.escape_ascii();
             tracing::warn!(module = module.info.id, %image, "{}", warning.escape_debug());
@@ -89,17 +92,39 @@ impl OpenImage {
             stamp,
             info,
             module,
-            reader,
+            reader: Some(reader),
             metadata: Mutex::default(),
             registry: registry.clone(),
-            broken: AtomicBool::new(false),
+            subject,
         })
     }
 
     /// Whether the module failed so badly on this image that it must be opened anew.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
+        self.subject.is_broken()
+    }
+
+    /// Makes a call about the image.
+    fn call<T>(
+        &self,
+        entry: Entry,
+        limits: CallLimits,
+        scope: &CallScope,
+        call: impl FnOnce(&dyn ImageReader, &ReadContext<'_>) -> Result<T, DecodeError>,
+    ) -> Result<T, Error> {
+        let services = scope.call(&self.module.info.id, &self.identifier);
+        let context = services.context(limits);
+        let call = || match &self.reader {
+            Some(reader) => call(&**reader, &context),
+            None => Err(DecodeError::new(ErrorKind::Internal, "the image is closed")),
+        };
+        self.registry
+            .call(&self.module, entry, &self.subject, scope.deadline(), call)
+            .map_err(|error| {
+                self.registry.settle(&self.module, &self.subject, &error, true);
+                Error::from_decoder(&self.module.info.id, &error)
+            })
     }
 
     /// Fills a buffer with pixels of a decoder's level.
@@ -114,10 +139,12 @@ impl OpenImage {
         threads: u32,
         scope: &CallScope,
     ) -> Result<(), Error> {
-        let call = scope.call(&self.module.info.id, &self.identifier);
-        self.reader
-            .read(request, out, &call.context(call_limits(limits, threads)))
-            .map_err(|error| self.failed(&error))
+        self.call(
+            Entry::Read,
+            call_limits(limits, threads),
+            scope,
+            |reader, context| reader.read(request, out, context),
+        )
     }
 
     /// A stored tile as a file of its own, if the module has it like that.
@@ -130,10 +157,12 @@ impl OpenImage {
         limits: &Limits,
         scope: &CallScope,
     ) -> Result<Option<EncodedTile>, Error> {
-        let call = scope.call(&self.module.info.id, &self.identifier);
-        self.reader
-            .encoded_tile(tile, &call.context(call_limits(limits, 1)))
-            .map_err(|error| self.failed(&error))
+        self.call(
+            Entry::EncodedTile,
+            call_limits(limits, 1),
+            scope,
+            |reader, context| reader.encoded_tile(tile, context),
+        )
     }
 
     /// A block of metadata, read once. A block that cannot be read is left out with a warning: the
@@ -144,17 +173,16 @@ impl OpenImage {
             return known;
         }
         let scope = CallScope::with_time(OPEN_TIME);
-        let call = scope.call(&self.module.info.id, &self.identifier);
         let limits = CallLimits {
             max_pixels: 0,
             max_bytes: MAX_BLOCK_BYTES,
             max_threads: 1,
         };
-        let block = match self.reader.metadata(kind, &call.context(limits)) {
+        let read = |reader: &dyn ImageReader, context: &ReadContext<'_>| reader.metadata(kind, context);
+        let block = match self.call(Entry::Metadata, limits, &scope, read) {
             Ok(block) => block.filter(|b| !b.is_empty()).map(Arc::from),
             Err(error) => {
                 let image = self.identifier.escape_ascii();
-                let error = self.failed(&error);
                 tracing::warn!(module = self.module.info.id, %image, ?kind, "metadata left out: {error}");
                 None
             }
@@ -168,33 +196,41 @@ impl OpenImage {
     pub fn known_metadata(&self, kind: MetadataKind) -> Option<Option<Arc<[u8]>>> {
         self.metadata.lock().get(&kind).cloned()
     }
+}
 
-    fn failed(&self, error: &DecodeError) -> Error {
-        if error.kind() == ErrorKind::Panicked {
-            self.broken.store(true, Ordering::Relaxed);
-            self.registry
-                .faults()
-                .record(&self.module.info.id, &self.path, &self.stamp);
+impl Drop for OpenImage {
+    /// Images are dropped by whoever uses them last, also by threads that must not wait for a module.
+    fn drop(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            let (module, subject) = (self.module.clone(), self.subject.clone());
+            self.registry.closer().close(
+                &self.registry,
+                Closing {
+                    reader,
+                    module,
+                    subject,
+                },
+            );
         }
-        Error::from_decoder(&self.module.info.id, error)
     }
 }
 
 /// What every module that claims a file said instead of opening it, the highest claim first.
-struct Refused(Vec<(Arc<Module>, DecodeError)>);
+struct Refused {
+    failed: Vec<(Arc<Module>, DecodeError)>,
+    busy: Option<Arc<Module>>,
+}
 
 impl Refused {
     /// Notes the faults, and gives the error of the highest claim: the others were only asked in case it
     /// is wrong.
-    fn settle(self, registry: &Registry, path: &Path, stamp: &Stamp) -> Error {
-        for (module, error) in &self.0 {
-            if error.kind() == ErrorKind::Panicked {
-                registry.faults().record(&module.info.id, path, stamp);
-            }
+    fn settle(self, registry: &Registry, subject: &Subject) -> Error {
+        for (module, error) in &self.failed {
+            registry.settle(module, subject, error, true);
         }
-        match self.0.first() {
+        match self.failed.first() {
             Some((module, error)) => Error::from_decoder(&module.info.id, error),
-            None => registry.unclaimed(),
+            None => registry.unclaimed(self.busy.as_deref()),
         }
     }
 }
@@ -205,20 +241,21 @@ fn first_that_opens(
     registry: &Registry,
     head: &FileHead<'_>,
     source: &Arc<dyn ByteSource>,
-    identifier: &[u8],
+    subject: &Arc<Subject>,
     limits: &Limits,
     scope: &CallScope,
 ) -> Result<(Arc<Module>, Box<dyn ImageReader>), Refused> {
     let mut failed: Vec<(Arc<Module>, DecodeError)> = Vec::new();
-    for module in registry.claimants(head) {
-        let call = scope.call(&module.info.id, identifier);
-        let context = call.context(call_limits(limits, 1));
-        match module.decoder.open(source.clone(), &context) {
+    let identifier = subject.identifier.as_slice();
+    let claimants = registry.claimants(head, subject, scope.deadline());
+    for module in claimants.modules {
+        let services = scope.call(&module.info.id, identifier);
+        let context = services.context(call_limits(limits, 1));
+        let open = || module.decoder.open(source.clone(), &context);
+        match registry.call(module, Entry::Open, subject, scope.deadline(), open) {
             Ok(reader) => {
                 for (other, error) in &failed {
-                    if error.kind() == ErrorKind::Panicked {
-                        registry.faults().record_module(&other.info.id);
-                    }
+                    registry.settle(other, subject, error, false);
                     let (image, claims, opens) = (identifier.escape_ascii(), &other.info.id, &module.info.id);
                     tracing::warn!(%image, claims, opens, "claimed by a module that cannot open it: {error}");
                 }
@@ -237,7 +274,10 @@ fn first_that_opens(
             }
         }
     }
-    Err(Refused(failed))
+    Err(Refused {
+        failed,
+        busy: claimants.busy.cloned(),
+    })
 }
 
 fn call_limits(limits: &Limits, threads: u32) -> CallLimits {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use iiphost_plugin_api::{ErrorKind, host};
 
+use super::calls::Usage;
+use super::claims::{self, ClaimRule};
 use super::options::{self, Setting};
 use super::registry::Module;
 
@@ -150,9 +152,14 @@ pub fn is_built_in(id: &str) -> bool {
 }
 
 /// Loads modules in order. Each library is first loaded in a child process, so that one that crashes or
-/// hangs while it loads is reported, not suffered. A setting that no module has is a failure, too.
+/// hangs while it loads is reported, not suffered. A setting or a rule of a module that is not there is a
+/// failure, too.
 #[must_use]
-pub fn load_modules(list: &ModuleList, settings: &[Setting]) -> (Vec<Module>, Vec<LoadFailure>) {
+pub fn load_modules(
+    list: &ModuleList,
+    settings: &[Setting],
+    rules: &[ClaimRule],
+) -> (Vec<Module>, Vec<LoadFailure>) {
     let mut failures = Vec::new();
     let mut children = Vec::new();
     for spec in &list.modules {
@@ -204,7 +211,8 @@ pub fn load_modules(list: &ModuleList, settings: &[Setting]) -> (Vec<Module>, Ve
     // The settings may be those of a module that failed, whose id nobody knows.
     if failures.is_empty() {
         let ids: Vec<&str> = modules.iter().map(|m| m.info.id.as_str()).collect();
-        for (name, reason) in options::for_nobody(&ids, settings) {
+        let unknown = options::for_nobody(&ids, settings);
+        for (name, reason) in unknown.into_iter().chain(claims::for_nobody(&ids, rules)) {
             failures.push(LoadFailure {
                 spec: ModuleSpec {
                     name,
@@ -245,6 +253,7 @@ fn load_one(spec: &ModuleSpec, path: &Path, settings: &[Setting]) -> Result<Modu
         abi: loaded.abi_version,
         load_time: start.elapsed(),
         decoder,
+        usage: Usage::default(),
     })
 }
 

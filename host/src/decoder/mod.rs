@@ -5,6 +5,9 @@
 //! [`Raster`](crate::raster::Raster).
 
 mod call;
+mod calls;
+mod claims;
+mod closer;
 mod convert;
 mod faults;
 mod handles;
@@ -13,10 +16,15 @@ mod loader;
 mod options;
 mod read;
 mod registry;
+mod snapshot;
 
 pub use call::{Call, CallScope};
+pub use calls::{CallCounts, Entry, Subject, Usage};
+pub use claims::ClaimRule;
 pub use convert::image_info;
-pub use faults::Faults;
+pub use faults::{
+    Fault, FaultCounts, FaultKind, Faults, ModuleFaults, NotedFault, QuarantinedFile, Standing,
+};
 pub use handles::{Handles, Opened};
 pub use image::OpenImage;
 pub use loader::{
@@ -26,3 +34,4 @@ pub use loader::{
 pub use options::Setting;
 pub use read::RegionReader;
 pub use registry::{Module, ProbeResult, Registry};
+pub use snapshot::{ModuleSnapshot, ModuleState, Snapshot};

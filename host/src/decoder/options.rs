@@ -62,7 +62,11 @@ pub(super) fn for_nobody(ids: &[&str], settings: &[Setting]) -> Vec<(String, Str
 }
 
 /// The known name nearest to a wrong one, or all of them if none is near.
-fn suggestion<'a>(wrong: &str, known: impl Iterator<Item = &'a str> + Clone, none: &str) -> String {
+pub(super) fn suggestion<'a>(
+    wrong: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+    none: &str,
+) -> String {
     let near = known
         .clone()
         .map(|name| (distance(wrong, name), name))

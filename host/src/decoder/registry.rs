@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use iiphost_plugin_api::{ByteSource, Claim, ClaimLevel, DecodeError, FileHead, ImageDecoder, ModuleInfo};
+use iiphost_plugin_api::{
+    ByteSource, Claim, ClaimLevel, DecodeError, FileHead, ImageDecoder, ModuleInfo, host,
+};
 
-use super::faults::Faults;
-use super::loader::Origin;
+use super::calls::{Calls, Entry, Subject, TICK, Usage};
+use super::claims::{self, ClaimRule, Decided};
+use super::closer::Closer;
+use super::faults::{Fault, FaultKind, Faults, Standing};
+use super::loader::{LoadFailure, Origin};
 use crate::error::Error;
 
 /// A loaded module.
@@ -24,6 +30,8 @@ pub struct Module {
     pub load_time: Duration,
     /// The decoder.
     pub decoder: Box<dyn ImageDecoder>,
+    /// What its calls came to.
+    pub usage: Usage,
 }
 
 impl std::fmt::Debug for Module {
@@ -46,11 +54,33 @@ pub struct ProbeResult {
     pub time: Duration,
 }
 
+/// How good a right to a file a module has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// What it says itself.
+    Claimed(ClaimLevel),
+    /// The operator's word.
+    Decided,
+}
+
+/// Who claims a file.
+#[derive(Debug)]
+pub struct Claimants<'a> {
+    /// The highest claim first, then in the order of the modules.
+    pub modules: Vec<&'a Arc<Module>>,
+    /// A module that could not be asked, because it takes one call at a time and was busy for too long.
+    pub busy: Option<&'a Arc<Module>>,
+}
+
 /// The loaded modules, in the order that decides ties.
 #[derive(Debug, Default)]
 pub struct Registry {
     modules: Vec<Arc<Module>>,
+    missing: Vec<LoadFailure>,
+    rules: Vec<ClaimRule>,
     faults: Faults,
+    calls: Calls,
+    closer: Closer,
 }
 
 impl Registry {
@@ -59,8 +89,22 @@ impl Registry {
     pub fn new(modules: Vec<Module>) -> Self {
         Self {
             modules: modules.into_iter().map(Arc::new).collect(),
-            faults: Faults::new(),
+            ..Self::default()
         }
+    }
+
+    /// Adds the modules that could not be loaded: whoever misses them is told why.
+    #[must_use]
+    pub fn with_missing(mut self, missing: Vec<LoadFailure>) -> Self {
+        self.missing = missing;
+        self
+    }
+
+    /// Adds what the operator has decided about claims.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Vec<ClaimRule>) -> Self {
+        self.rules = rules;
+        self
     }
 
     /// The modules in order.
@@ -69,10 +113,100 @@ impl Registry {
         &self.modules
     }
 
+    /// The modules that could not be loaded.
+    #[must_use]
+    pub fn missing(&self) -> &[LoadFailure] {
+        &self.missing
+    }
+
     /// Files and modules in quarantine.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// Makes a call into a module.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub(super) fn call<T>(
+        &self,
+        module: &Arc<Module>,
+        entry: Entry,
+        subject: &Arc<Subject>,
+        deadline: Instant,
+        call: impl FnOnce() -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let panics = host::Faults::panics_of_this_thread();
+        let result = self
+            .calls
+            .run(module, entry, subject, deadline, &self.faults, call);
+        // Claims and releases have no way to fail, so theirs is noted here.
+        if result.is_ok() && host::Faults::panics_of_this_thread() != panics {
+            self.faults.record_module(&Fault {
+                module: &module.info.id,
+                kind: FaultKind::Panic,
+                path: &subject.path,
+                message: &format!("panicked in {}", entry.name()),
+            });
+        }
+        result
+    }
+
+    /// Notes a fault of a module, if the failure is one. The file is left alone for a while, unless
+    /// another module reads it.
+    pub(super) fn settle(&self, module: &Module, subject: &Subject, error: &DecodeError, alone: bool) {
+        let Some(kind) = FaultKind::of(error) else {
+            return;
+        };
+        let message = error.message();
+        let fault = Fault {
+            module: &module.info.id,
+            kind,
+            path: &subject.path,
+            message,
+        };
+        if alone {
+            subject.set_broken();
+            self.faults.record(&fault, &subject.stamp);
+        } else {
+            self.faults.record_module(&fault);
+        }
+    }
+
+    /// Where readers are closed.
+    pub(super) fn closer(&self) -> &Closer {
+        &self.closer
+    }
+
+    /// Watches the calls of the modules from a thread of its own, for as long as the registry is in use.
+    /// Calls that have not come back `patience` after their deadline hang: `give_up` is told whose threads
+    /// they keep.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn watch(
+        self: &Arc<Self>,
+        patience: Duration,
+        give_up: impl Fn(ThreadId) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let ticks = patience.as_millis() / TICK.as_millis().max(1);
+        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        let registry = Arc::downgrade(self);
+        let watch = move || {
+            loop {
+                std::thread::sleep(TICK);
+                let Some(registry) = registry.upgrade() else {
+                    return;
+                };
+                for thread in registry.calls.look(ticks, &registry.faults) {
+                    registry.closer.give_up(&registry, thread);
+                    give_up(thread);
+                }
+            }
+        };
+        std::thread::Builder::new().name("watch".into()).spawn(watch)?;
+        Ok(())
     }
 
     /// The first bytes of a source, for [`choose`](Self::choose).
@@ -95,44 +229,106 @@ impl Registry {
 
     /// The module with the highest claim, `None` if none claims the file. Modules in quarantine are not asked.
     #[must_use]
-    pub fn choose(&self, head: &FileHead<'_>) -> Option<&Arc<Module>> {
-        self.claimants(head).into_iter().next()
+    pub fn choose(
+        &self,
+        head: &FileHead<'_>,
+        subject: &Arc<Subject>,
+        deadline: Instant,
+    ) -> Option<&Arc<Module>> {
+        self.claimants(head, subject, deadline).modules.into_iter().next()
     }
 
-    /// All modules that claim a file, the highest claim first, then in their order. Modules in quarantine
-    /// are not asked.
+    /// The modules that claim a file. Modules in quarantine are not asked.
     #[must_use]
-    pub fn claimants(&self, head: &FileHead<'_>) -> Vec<&Arc<Module>> {
-        let mut claims: Vec<(ClaimLevel, &Arc<Module>)> = self
-            .modules
-            .iter()
-            .filter(|module| !self.faults.module_is_quarantined(&module.info.id))
-            .map(|module| (module.decoder.probe(head).level, module))
-            .filter(|(level, _)| *level > ClaimLevel::None)
-            .collect();
+    pub fn claimants(&self, head: &FileHead<'_>, subject: &Arc<Subject>, deadline: Instant) -> Claimants<'_> {
+        let mut busy = None;
+        let mut claims: Vec<(Rank, &Arc<Module>)> = Vec::new();
+        for module in &self.modules {
+            if self.faults.module_is_quarantined(&module.info.id) {
+                continue;
+            }
+            let (rank, claim) = self.claim(module, head, subject, deadline);
+            if rank > Rank::Claimed(ClaimLevel::None) {
+                claims.push((rank, module));
+            } else if claim.reason == host::BUSY {
+                busy = Some(module);
+            }
+        }
         // Stable, so that ties keep the order of the modules.
-        claims.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
-        claims.into_iter().map(|(_, module)| module).collect()
+        claims.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+        Claimants {
+            modules: claims.into_iter().map(|(_, module)| module).collect(),
+            busy,
+        }
     }
 
-    /// Why no module was chosen: 415, or 500 while one of them is left alone and might have been.
+    /// What a module says of a file, or what the operator has decided about the two.
+    fn claim(
+        &self,
+        module: &Arc<Module>,
+        head: &FileHead<'_>,
+        subject: &Arc<Subject>,
+        deadline: Instant,
+    ) -> (Rank, Claim) {
+        let id = &module.info.id;
+        match claims::decided(&self.rules, id, &subject.path, head.extension) {
+            Decided::Always(rule) => {
+                let claim = Claim::new(ClaimLevel::Exact, format!("DECODER_CLAIMS: {rule}"));
+                (Rank::Decided, claim)
+            }
+            Decided::Never(rule) => {
+                let claim = Claim::none(format!("DECODER_CLAIMS: {rule}"));
+                (Rank::Claimed(ClaimLevel::None), claim)
+            }
+            Decided::Open => {
+                let probe = || Ok(module.decoder.probe(head));
+                let claim = self
+                    .call(module, Entry::Probe, subject, deadline, probe)
+                    .unwrap_or_else(|error| Claim::none(error.to_string()));
+                (Rank::Claimed(claim.level), claim)
+            }
+        }
+    }
+
+    /// Why no module was chosen: 415, or 500 while one of them is left alone and might have been, or 503
+    /// while one of them is busy.
     #[must_use]
-    pub fn unclaimed(&self) -> Error {
-        let quarantined = |m: &&Arc<Module>| self.faults.module_is_quarantined(&m.info.id);
-        match self.modules.iter().find(quarantined) {
-            Some(module) => Error::fault("quarantine", format!("{} is left alone", module.info.id)),
-            None => Error::UnsupportedSource {
-                reason: "no module claims the file".into(),
-            },
+    pub fn unclaimed(&self, busy: Option<&Module>) -> Error {
+        if let Some(module) = busy {
+            return Error::Unavailable {
+                reason: format!("module {} is busy and was not asked", module.info.id),
+                retry_after: Duration::from_secs(5),
+            };
+        }
+        let standing = |m: &Arc<Module>| {
+            let known = self.faults.of_module(&m.info.id);
+            (known.standing != Standing::Ready).then_some((m.clone(), known))
+        };
+        if let Some((module, known)) = self.modules.iter().find_map(standing) {
+            let why = known.last.map_or_else(String::new, |last| {
+                format!("; the last fault: {}: {}", last.kind.name(), last.message)
+            });
+            return Error::fault(
+                "quarantine",
+                format!("module {} is left alone{why}", module.info.id),
+            );
+        }
+        let missing: String = self
+            .missing
+            .iter()
+            .map(|failure| format!("; not loaded: {failure}"))
+            .collect();
+        Error::UnsupportedSource {
+            reason: format!("no module claims the file{missing}"),
         }
     }
 
     /// Every module's answer about a file.
     #[must_use]
-    pub fn probe(&self, head: &FileHead<'_>) -> Vec<ProbeResult> {
+    pub fn probe(&self, head: &FileHead<'_>, subject: &Arc<Subject>, deadline: Instant) -> Vec<ProbeResult> {
         let probe = |module: &Arc<Module>| {
             let start = Instant::now();
-            let claim = module.decoder.probe(head);
+            let (_, claim) = self.claim(module, head, subject, deadline);
             ProbeResult {
                 module: module.info.id.clone(),
                 claim,
@@ -144,9 +340,7 @@ impl Registry {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
+pub(super) mod tests {
     use iiphost_plugin_api::{CallContext, ImageReader, Options, Threading};
 
     use super::*;
@@ -186,35 +380,80 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_module_left_alone_does_not_make_its_files_unsupported() {
-        let registry = Registry::new(vec![Module {
-            info: Eager.describe(),
+    /// A module of this id that takes every file and opens none.
+    pub(in crate::decoder) fn module(id: &str) -> Module {
+        Module {
+            info: ModuleInfo {
+                id: id.to_owned(),
+                ..Eager.describe()
+            },
             path: PathBuf::new(),
             origin: Origin::BuiltIn,
             abi: (1, 0),
             load_time: Duration::ZERO,
             decoder: Box::new(Eager),
-        }]);
-        let head = FileHead {
-            bytes: b"",
-            file_len: 0,
-            extension: "",
-        };
-        assert!(registry.choose(&head).is_some());
-        assert_eq!(registry.unclaimed().status(), 415);
+            usage: Usage::default(),
+        }
+    }
+
+    /// A file nobody has.
+    pub(in crate::decoder) fn subject() -> Arc<Subject> {
         let stamp = Stamp {
             seconds: 0,
             nanoseconds: 0,
             len: 0,
             inode: (0, 0),
         };
-        for n in 0..100 {
-            registry
-                .faults()
-                .record("eager", Path::new(&n.to_string()), &stamp);
+        Arc::new(Subject::new(b"a".to_vec(), "a".into(), stamp))
+    }
+
+    const HEAD: FileHead<'_> = FileHead {
+        bytes: b"",
+        file_len: 0,
+        extension: "",
+    };
+
+    #[test]
+    fn a_module_left_alone_does_not_make_its_files_unsupported() {
+        let registry = Registry::new(vec![module("eager")]);
+        let chosen = |registry: &Registry| {
+            let later = Instant::now() + Duration::from_secs(9);
+            registry.choose(&HEAD, &subject(), later).is_some()
+        };
+        assert!(chosen(&registry));
+        assert_eq!(registry.unclaimed(None).status(), 415);
+        let error = DecodeError::new(iiphost_plugin_api::ErrorKind::Panicked, "on purpose");
+        for _ in 0..100 {
+            registry.settle(&module("eager"), &subject(), &error, true);
         }
-        assert!(registry.choose(&head).is_none());
-        assert_eq!(registry.unclaimed().status(), 500);
+        assert!(!chosen(&registry));
+        let error = registry.unclaimed(None);
+        assert_eq!(error.status(), 500);
+        let said = error.to_string();
+        assert!(
+            said.contains("eager") && said.contains("panic: on purpose"),
+            "{said}"
+        );
+        assert!(!error.public_message().contains("eager"));
+    }
+
+    #[test]
+    fn whoever_misses_a_module_is_told_why_it_is_missing() {
+        let registry = Registry::new(Vec::new()).with_missing(vec![LoadFailure {
+            spec: crate::decoder::ModuleSpec {
+                name: "slides".into(),
+                origin: Origin::Optional,
+            },
+            path: None,
+            reason: "it is not there".into(),
+        }]);
+        let error = registry.unclaimed(None);
+        assert_eq!(error.status(), 415);
+        assert!(
+            error
+                .to_string()
+                .contains("not loaded: module slides: it is not there")
+        );
+        assert!(!error.public_message().contains("slides"));
     }
 }

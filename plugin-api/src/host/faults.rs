@@ -1,8 +1,13 @@
 //! What a module has done wrong so far.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{DecodeError, ErrorKind};
+
+thread_local! {
+    static PANICS: Cell<u64> = const { Cell::new(0) };
+}
 
 /// Counts the faults of one module over all its readers. The host decides what follows from them.
 #[derive(Debug, Default)]
@@ -16,6 +21,13 @@ impl Faults {
     #[must_use]
     pub fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Panics of all modules in calls that this thread has made. A claim or a release has no way to say
+    /// that it panicked; a caller that looks before and after knows.
+    #[must_use]
+    pub fn panics_of_this_thread() -> u64 {
+        PANICS.get()
     }
 
     /// Answers that could not be true, such as a level without pixels.
@@ -45,10 +57,7 @@ pub(crate) struct Lie(pub(crate) String);
 
 impl From<Lie> for DecodeError {
     fn from(lie: Lie) -> Self {
-        Self::new(
-            ErrorKind::Internal,
-            format!("impossible answer of the module: {}", lie.0),
-        )
+        Self::impossible_answer(&lie.0)
     }
 }
 
@@ -62,6 +71,7 @@ impl Fault for DecodeError {
     fn count(&self, faults: &Faults) {
         if self.kind() == ErrorKind::Panicked {
             faults.panics.fetch_add(1, Ordering::Relaxed);
+            PANICS.set(PANICS.get().wrapping_add(1));
         }
     }
 }

@@ -13,4 +13,4 @@ mod serialized;
 
 pub use faults::Faults;
 pub use load::{LoadError, LoadedModule, load};
-pub use serialized::Serialized;
+pub use serialized::{BUSY, Serialized};

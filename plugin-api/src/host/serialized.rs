@@ -15,6 +15,18 @@ use crate::source::{ByteSource, FileHead};
 
 use super::answer;
 
+/// How long a claim waits for its turn: it has no deadline of its own, and the call it waits for may never
+/// end.
+const CLAIM_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a release waits for its turn. Afterwards the reader is left as it is, for ever: the call in
+/// progress most likely hangs, and calls must not overlap.
+const RELEASE_WAIT: Duration = Duration::from_secs(10);
+
+/// The reason of a claim that could not be asked for, because a module that takes one call at a time was
+/// busy with another one for too long.
+pub const BUSY: &str = "not asked, the module is busy with another call";
+
 /// How long a waiting call sleeps before it looks again whether it was cancelled.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
 
@@ -73,8 +85,10 @@ impl ImageDecoder for Serialized {
     }
 
     fn probe(&self, head: &FileHead<'_>) -> Claim {
-        let _held = self.turn().map(Turn::take);
-        self.inner().probe(head)
+        match self.turn().map(|turn| turn.take_within(CLAIM_WAIT)) {
+            Some(None) => Claim::none(BUSY),
+            _held => self.inner().probe(head),
+        }
     }
 
     fn open(
@@ -114,8 +128,12 @@ impl SerializedReader {
 impl Drop for SerializedReader {
     fn drop(&mut self) {
         let inner = self.inner.take();
-        let _held = self.turn.take();
-        drop(inner);
+        match self.turn.take_within(RELEASE_WAIT) {
+            Some(_held) => drop(inner),
+            None => {
+                inner.map(Box::leak);
+            }
+        }
     }
 }
 
@@ -185,6 +203,18 @@ impl Turn {
         }
         *taken = true;
         Held(self)
+    }
+
+    fn take_within(&self, time: Duration) -> Option<Held<'_>> {
+        let (mut taken, timeout) = self
+            .freed
+            .wait_timeout_while(self.lock(), time, |taken| *taken)
+            .unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() && *taken {
+            return None;
+        }
+        *taken = true;
+        Some(Held(self))
     }
 
     fn take_in_time(&self, ctx: &CallContext<'_>) -> Result<Held<'_>, DecodeError> {
