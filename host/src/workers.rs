@@ -6,15 +6,20 @@
 //!
 //! A thread that waits for parts of its job must not begin another large one: rayon would let it, job upon
 //! job, until the stack or the memory ends. So a thread has one job, and above an export at most one tile.
+//!
+//! A thread that is in a call without end is lost, and what waits for its part of a job waits for ever. Then
+//! the whole set of threads is replaced ([`Workers::give_up`]): jobs that run go on on the old threads,
+//! all others on new ones. The old threads end with their last job, or never.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::ThreadId;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 /// How urgent a job is; smaller first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +38,18 @@ pub struct QueueFull {
     pub waiting: usize,
     /// Most jobs allowed to wait.
     pub limit: usize,
+}
+
+/// Threads could not be replaced.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotReplaced {
+    /// Too many sets of threads are in calls without end.
+    #[error("{MAX_GIVEN_UP} sets of render threads are in calls without end; restart the host")]
+    TooMany,
+    /// The system gives no threads.
+    #[error("no new render threads: {0}")]
+    NoThreads(#[from] rayon::ThreadPoolBuildError),
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -67,16 +84,48 @@ impl Ord for Queued {
     }
 }
 
-/// The pool and its queue.
-pub struct Workers {
-    pool: rayon::ThreadPool,
-    queue: Arc<Mutex<BinaryHeap<Queued>>>,
-    /// Urgent jobs waiting, kept beside the queue so that asking costs no lock.
-    urgent: AtomicUsize,
+/// Sets of threads that were given up and have not ended, at most. Each may hold all its threads.
+const MAX_GIVEN_UP: usize = 16;
+
+/// A set of threads.
+struct Pool {
+    threads: rayon::ThreadPool,
+    ids: Arc<Mutex<Vec<ThreadId>>>,
     /// Threads that are in a job.
     busy: AtomicUsize,
     /// Wake-ups that came to a thread that could not begin a job; the end of a job passes them on.
     owed: AtomicUsize,
+}
+
+impl Pool {
+    fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let ids = Arc::new(Mutex::new(Vec::new()));
+        let known = ids.clone();
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|n| format!("render-{n}"))
+            .start_handler(move |_| known.lock().push(std::thread::current().id()))
+            // Codecs in modules are not made for small stacks.
+            .stack_size(4 << 20)
+            .build()?;
+        Ok(Self {
+            threads,
+            ids,
+            busy: AtomicUsize::new(0),
+            owed: AtomicUsize::new(0),
+        })
+    }
+}
+
+/// The threads and their queue.
+pub struct Workers {
+    pool: RwLock<Arc<Pool>>,
+    /// Sets of threads that were given up; gone when none of their threads is in a job.
+    given_up: Mutex<Vec<Weak<Pool>>>,
+    threads: usize,
+    queue: Arc<Mutex<BinaryHeap<Queued>>>,
+    /// Urgent jobs waiting, kept beside the queue so that asking costs no lock.
+    urgent: AtomicUsize,
     sequence: AtomicU64,
     limit: usize,
 }
@@ -87,27 +136,52 @@ impl Workers {
     /// # Errors
     /// When the system gives no threads.
     pub fn new(threads: usize, limit: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|n| format!("render-{n}"))
-            // Codecs in modules are not made for small stacks.
-            .stack_size(4 << 20)
-            .build()?;
+        let pool = Arc::new(Pool::new(threads)?);
         Ok(Self {
-            pool,
+            threads: pool.threads.current_num_threads(),
+            pool: RwLock::new(pool),
+            given_up: Mutex::default(),
             queue: Arc::default(),
             urgent: AtomicUsize::new(0),
-            busy: AtomicUsize::new(0),
-            owed: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
             limit,
         })
     }
 
-    /// Threads of the pool.
+    /// Threads that make pictures.
     #[must_use]
     pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.threads
+    }
+
+    /// Sets of threads that were given up and still have a thread in a job.
+    #[must_use]
+    pub fn given_up(&self) -> usize {
+        let mut given_up = self.given_up.lock();
+        given_up.retain(|pool| pool.strong_count() > 0);
+        given_up.len()
+    }
+
+    /// Does without a thread that is in a call without end: all threads are replaced. Nothing happens if
+    /// they have been already, or if it is none of them.
+    ///
+    /// # Errors
+    /// When there are no more threads to be had; everything stays as it is.
+    pub fn give_up(self: &Arc<Self>, thread: ThreadId) -> Result<(), NotReplaced> {
+        {
+            let mut pool = self.pool.write();
+            if !pool.ids.lock().contains(&thread) {
+                return Ok(());
+            }
+            if self.given_up() >= MAX_GIVEN_UP {
+                return Err(NotReplaced::TooMany);
+            }
+            let old = std::mem::replace(&mut *pool, Arc::new(Pool::new(self.threads)?));
+            self.given_up.lock().push(Arc::downgrade(&old));
+        }
+        // The wake-ups of these jobs went to the old threads, which may all be in calls without end.
+        (0..self.waiting()).for_each(|_| self.wake());
+        Ok(())
     }
 
     /// Jobs waiting.
@@ -149,37 +223,38 @@ impl Workers {
 
     /// Lets a thread look for a job.
     fn wake(self: &Arc<Self>) {
-        let workers = self.clone();
-        self.pool.spawn_fifo(move || {
-            if workers.look_for_job() {
+        let (workers, pool) = (self.clone(), self.pool.read().clone());
+        let own = pool.clone();
+        pool.threads.spawn_fifo(move || {
+            if workers.look_for_job(&own) {
                 return;
             }
             // The order matters: a thread that ends its job in between sees the debt.
-            workers.owed.fetch_add(1, Ordering::SeqCst);
-            if workers.busy.load(Ordering::SeqCst) < workers.threads() {
+            own.owed.fetch_add(1, Ordering::SeqCst);
+            if own.busy.load(Ordering::SeqCst) < workers.threads() {
                 // A thread without a job may be asleep, and this one was awake instead of it.
-                let others = workers.clone();
-                workers.pool.spawn_broadcast(move |_| {
-                    others.look_for_job();
+                let (others, pool) = (workers.clone(), own.clone());
+                own.threads.spawn_broadcast(move |_| {
+                    others.look_for_job(&pool);
                 });
             }
         });
     }
 
-    /// Runs the next job if this thread may begin it; false if it may not.
-    fn look_for_job(self: &Arc<Self>) -> bool {
+    /// Runs the next job if this thread of `pool` may begin it; false if it may not.
+    fn look_for_job(self: &Arc<Self>, pool: &Pool) -> bool {
         match CURRENT.get() {
             None => {
-                self.busy.fetch_add(1, Ordering::SeqCst);
+                pool.busy.fetch_add(1, Ordering::SeqCst);
                 self.run_next(|_| true);
-                self.busy.fetch_sub(1, Ordering::SeqCst);
+                pool.busy.fetch_sub(1, Ordering::SeqCst);
             }
             Some(Urgency::Export) if self.run_next(|urgency| urgency == Urgency::Tile) => {}
             Some(_) => return false,
         }
         // As many as there are threads: each of their jobs passes on more when it ends.
         let threads = self.threads();
-        let paid = self
+        let paid = pool
             .owed
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |owed| {
                 (owed > 0).then(|| owed.saturating_sub(threads))
@@ -372,5 +447,66 @@ mod tests {
                 wait.recv_timeout(Duration::from_secs(20)).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn threads_in_calls_without_end_are_replaced_and_every_job_runs() {
+        let workers = Arc::new(Workers::new(2, 1000).unwrap());
+        let mut releases = Vec::new();
+        for round in 1..=3 {
+            let mut ids = Vec::new();
+            for _ in 0..workers.threads() {
+                let (release, wait) = mpsc::channel::<()>();
+                let (started, is_started) = mpsc::channel();
+                let hang = move || {
+                    started.send(std::thread::current().id()).unwrap();
+                    let _ = wait.recv();
+                };
+                workers.submit(Urgency::Tile, hang).unwrap();
+                ids.push(is_started.recv_timeout(Duration::from_secs(10)).unwrap());
+                releases.push(release);
+            }
+            let (done, wait) = mpsc::channel();
+            for urgency in [Urgency::Tile, Urgency::Export, Urgency::Tile] {
+                let done = done.clone();
+                workers.submit(urgency, move || done.send(()).unwrap()).unwrap();
+            }
+            for id in ids {
+                workers.give_up(id).unwrap();
+            }
+            (0..3).for_each(|_| wait.recv_timeout(Duration::from_secs(10)).unwrap());
+            // All threads of a set hang, and it was replaced once.
+            assert_eq!(workers.given_up(), round);
+        }
+        drop(releases);
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while workers.given_up() > 0 {
+            assert!(
+                std::time::Instant::now() < end,
+                "threads that came back do not end"
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn threads_of_others_and_too_many_are_not_replaced() {
+        let workers = Arc::new(Workers::new(1, 10).unwrap());
+        workers.give_up(std::thread::current().id()).unwrap();
+        assert_eq!(workers.given_up(), 0);
+        let mut releases = Vec::new();
+        let mut hang = || {
+            let (release, wait) = mpsc::channel::<()>();
+            let (started, is_started) = mpsc::channel();
+            let job = move || {
+                started.send(std::thread::current().id()).unwrap();
+                let _ = wait.recv();
+            };
+            workers.submit(Urgency::Export, job).unwrap();
+            releases.push(release);
+            workers.give_up(is_started.recv_timeout(Duration::from_secs(10)).unwrap())
+        };
+        (0..MAX_GIVEN_UP).for_each(|_| hang().unwrap());
+        assert!(matches!(hang(), Err(NotReplaced::TooMany)));
     }
 }

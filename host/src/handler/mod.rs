@@ -11,6 +11,7 @@ mod reply;
 mod samples;
 mod site;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -84,9 +85,12 @@ impl Handler {
         let encoders = picture::encoder_config(&config);
         // A tenth of the cache at most for statistics, which are small and dear.
         let statistics = ByteLru::new((config.image_cache_bytes / 10).max(1 << 20));
+        let (workers, registry) = (Arc::new(workers), Arc::new(registry));
+        watch(&registry, &workers, config.limits.request_time)
+            .map_err(|e| vec![format!("cannot watch the modules: {e}")])?;
         let handles = Handles::new(
             Arc::new(root),
-            Arc::new(registry),
+            registry,
             config.open_images.unwrap_or(usize::MAX),
             config.copyright.clone(),
         );
@@ -100,7 +104,7 @@ impl Handler {
             pictures: ByteLru::new(config.image_cache_bytes),
             statistics,
             flights: Flights::new(),
-            workers: Arc::new(workers),
+            workers,
             memory: Budget::new(config.render_memory_bytes),
             replies: Replies::new(&config),
             started: Instant::now(),
@@ -346,6 +350,21 @@ impl Handler {
             .unwrap_or_else(|| Err(Arc::new(Error::fault("render", "a job was lost"))))
             .map_err(|error| Error::shared(&error))
     }
+}
+
+/// How long a call of a module may last after its deadline before it counts as hanging. As long as it was
+/// meant to take: a codec in C that does not look at the time is slow, not dead.
+const PATIENCE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
+
+/// Watches the calls of the modules; render threads that they keep are replaced.
+fn watch(registry: &Arc<Registry>, workers: &Arc<Workers>, request_time: Duration) -> std::io::Result<()> {
+    let patience = request_time.clamp(*PATIENCE.start(), *PATIENCE.end());
+    let workers = workers.clone();
+    registry.watch(patience, move |thread| {
+        if let Err(error) = workers.give_up(thread) {
+            tracing::error!("{error}");
+        }
+    })
 }
 
 impl Service for Handler {
