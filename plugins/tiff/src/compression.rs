@@ -21,6 +21,12 @@ pub(crate) enum Compression {
     Deflate,
     /// 32773
     PackBits,
+    /// 34676: LogL, and LogLuv of 32 bits.
+    SgiLog,
+    /// 34677: LogLuv of 24 bits.
+    SgiLog24,
+    /// 34887
+    Lerc,
     /// 34925
     Lzma,
     /// 50000
@@ -41,6 +47,9 @@ impl Compression {
             7 => return Ok(Self::Jpeg),
             8 | 32946 => return Ok(Self::Deflate),
             32773 => return Ok(Self::PackBits),
+            34676 => return Ok(Self::SgiLog),
+            34677 => return Ok(Self::SgiLog24),
+            34887 => return Ok(Self::Lerc),
             34925 => return Ok(Self::Lzma),
             50000 => return Ok(Self::Zstd),
             50001 => return Ok(Self::WebP),
@@ -52,11 +61,9 @@ impl Compression {
             33003 | 33005 => "JPEG 2000 (Aperio)",
             33007 => "ALT JPEG",
             34661 => "JBIG",
-            34676 | 34677 => "SGI LogLuv",
             34712 => "JPEG 2000",
             34713 => "Nikon NEF",
             34715 => "JBIG2",
-            34887 => "LERC",
             34892 => "lossy JPEG (DNG)",
             50002 | 52546 => "JPEG XL",
             _ => {
@@ -81,6 +88,9 @@ impl Compression {
             Self::Jpeg => "JPEG",
             Self::Deflate => "deflate",
             Self::PackBits => "PackBits",
+            Self::SgiLog => "SGI LogLuv",
+            Self::SgiLog24 => "SGI LogLuv of 24 bits",
+            Self::Lerc => "LERC",
             Self::Lzma => "LZMA",
             Self::Zstd => "Zstandard",
             Self::WebP => "WebP",
@@ -90,6 +100,16 @@ impl Compression {
     /// The predictor tag means something with this compression.
     pub(crate) fn has_predictor(self) -> bool {
         matches!(self, Self::Lzw | Self::Deflate | Self::Lzma | Self::Zstd)
+    }
+
+    /// Luminance and chromaticity in a form of its own, which its codec turns into colors.
+    pub(crate) fn is_sgi_log(self) -> bool {
+        matches!(self, Self::SgiLog | Self::SgiLog24)
+    }
+
+    /// Its codec gives numbers of this machine, whatever the byte order of the file.
+    pub(crate) fn gives_numbers(self) -> bool {
+        matches!(self, Self::Lerc)
     }
 
     /// Each block is a picture file of its own, with its own idea of bits and colors.

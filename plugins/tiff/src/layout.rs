@@ -84,8 +84,8 @@ pub(crate) struct Layout {
     /// Colors of a palette.
     pub(crate) color_map: Option<Arc<[[u8; 3]]>>,
     pub(crate) jpeg_tables: Option<Arc<[u8]>>,
-    /// T4Options or T6Options.
-    pub(crate) fax_options: u32,
+    /// What the codec is told besides: T4Options, T6Options, or how LERC data is compressed once more.
+    pub(crate) codec_options: u32,
     pub(crate) offsets: Table,
     /// Absent in some old files with uncompressed strips.
     pub(crate) byte_counts: Option<Table>,
@@ -166,9 +166,14 @@ impl Layout {
             }
             _ => None,
         };
-        let fax_tag = match compression {
-            Compression::Fax4 => tag::T6_OPTIONS,
-            _ => tag::T4_OPTIONS,
+        let codec_options = match compression {
+            Compression::Fax4 => tags.integer_or(tag::T6_OPTIONS, 0)? as u32,
+            Compression::Lerc => tags.lerc_wrapping()?,
+            _ => tags.integer_or(tag::T4_OPTIONS, 0)? as u32,
+        };
+        let (bits, kind, format) = match compression.is_sgi_log() {
+            true => sgi_log_samples(compression, photometric, samples, bits)?,
+            false => (bits, kind, format),
         };
         let layout = Self {
             directory: directory.offset(),
@@ -188,13 +193,16 @@ impl Layout {
             compression,
             predictor,
             reverse_bits,
-            order: tags.structure.header().order,
+            order: match compression.gives_numbers() {
+                true => ByteOrder::NATIVE,
+                false => tags.structure.header().order,
+            },
             extra_samples: tags.extra_samples()?,
             subsampling,
             ycbcr: tags.ycbcr()?,
             color_map,
             jpeg_tables,
-            fax_options: tags.integer_or(fax_tag, 0)? as u32,
+            codec_options,
             offsets: tags
                 .table(tiled, tag::TILE_OFFSETS, tag::STRIP_OFFSETS)?
                 .ok_or_else(|| {
@@ -305,6 +313,25 @@ impl Layout {
                 self.photometric, self.samples_per_pixel
             ));
         }
+        let is_log = matches!(self.photometric, Photometric::LogL | Photometric::LogLuv);
+        if is_log != self.compression.is_sgi_log() || is_log && self.planar {
+            return unsupported(format!(
+                "{:?} with {}, expected SGI LogLuv in one plane",
+                self.photometric,
+                self.compression.name()
+            ));
+        }
+        if self.compression == Compression::Lerc
+            && !matches!(
+                (self.kind, self.bits),
+                (SampleKind::Float, 32 | 64) | (SampleKind::Unsigned | SampleKind::Signed, 8 | 16 | 32)
+            )
+        {
+            return unsupported(format!("LERC with {:?} samples of {} bits", self.kind, self.bits));
+        }
+        if self.compression == Compression::Lerc && self.photometric == Photometric::YCbCr {
+            return unsupported("LERC with YCbCr".into());
+        }
         if self.photometric == Photometric::YCbCr {
             if self.bits != 8 || self.kind != SampleKind::Unsigned {
                 return unsupported(format!("YCbCr with {} bits per sample, expected 8", self.bits));
@@ -335,6 +362,25 @@ impl Layout {
             ));
         }
         Ok(())
+    }
+}
+
+/// What the codec makes of logarithmic samples: 8-bit ones, whatever the tags say of those in the file.
+fn sgi_log_samples(
+    compression: Compression,
+    photometric: Photometric,
+    samples: u64,
+    bits: u16,
+) -> Result<(u16, SampleKind, u16), DecodeError> {
+    match (compression, photometric, samples, bits) {
+        (Compression::SgiLog, Photometric::LogL, 1, 16)
+        | (Compression::SgiLog | Compression::SgiLog24, Photometric::LogLuv, 3, 16) => {
+            Ok((8, SampleKind::Unsigned, 1))
+        }
+        _ => Err(DecodeError::unsupported(format!(
+            "{} with {photometric:?}, {samples} samples of {bits} bits",
+            compression.name()
+        ))),
     }
 }
 
@@ -424,6 +470,20 @@ impl Tags<'_, '_, '_> {
         };
         let values = self.structure.integers(entry, MAX_SAMPLES)?;
         Ok(Some(values.iter().map(|&v| v.min(0xffff) as u16).collect()))
+    }
+
+    /// The second value of LercParameters: 0 for bare LERC, 1 for deflate and 2 for Zstandard around it.
+    fn lerc_wrapping(&mut self) -> Result<u32, DecodeError> {
+        let values = match self.directory.find(tag::LERC_PARAMETERS) {
+            Some(entry) => self.structure.integers(entry, 2)?,
+            None => return Ok(0),
+        };
+        match values.get(1).copied().unwrap_or(0) {
+            wrapping @ 0..=2 => Ok(wrapping as u32),
+            other => Err(DecodeError::unsupported(format!(
+                "LERC with additional compression {other}, expected 0 to 2"
+            ))),
+        }
     }
 
     fn subsampling(&mut self) -> Result<(u8, u8), DecodeError> {

@@ -25,6 +25,10 @@ pub(crate) enum Photometric {
     IccLab,
     /// 10: CIE L*a*b* in the encoding of ITU-T T.42.
     ItuLab,
+    /// 32844: the logarithm of the luminance.
+    LogL,
+    /// 32845: the same with a chromaticity.
+    LogLuv,
 }
 
 impl Photometric {
@@ -41,9 +45,9 @@ impl Photometric {
             8 => return Ok(Self::CieLab),
             9 => return Ok(Self::IccLab),
             10 => return Ok(Self::ItuLab),
+            32844 => return Ok(Self::LogL),
+            32845 => return Ok(Self::LogLuv),
             32803 => "color filter array",
-            32844 => "LogL",
-            32845 => "LogLuv",
             34892 => "linear raw",
             _ => {
                 return Err(DecodeError::unsupported(format!(

@@ -326,7 +326,7 @@ impl Picture {
 mod tests {
     use super::*;
     use crate::ifd::ByteOrder;
-    use crate::test_file::{Image, Values, container, open, read_level, read_region, write};
+    use crate::test_file::{Image, Values, bytes_of_hex, container, open, read_level, read_region, write};
     use iiphost_plugin_api::SampleFormat;
     use proptest::prelude::*;
 
@@ -453,9 +453,7 @@ mod tests {
                 "0001350d0001355612d0000135532b40011000011d0e8743a1d0e8743a1d0e8001350ce380",
             ),
         ] {
-            let mut bytes: Vec<u8> = (0..hex.len() / 2)
-                .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
-                .collect();
+            let mut bytes = bytes_of_hex(hex);
             let mut coded = image.clone().compressed(compression);
             let tag = if compression == 4 { 293 } else { 292 };
             coded = coded.tag(tag, Values::Long(vec![options]));

@@ -445,7 +445,11 @@ mod tests {
                 ErrorKind::Unsupported,
                 "compression 9999",
             ),
-            (base().tag(262, short(32845)), ErrorKind::Unsupported, "LogLuv"),
+            (
+                base().tag(262, short(32803)),
+                ErrorKind::Unsupported,
+                "color filter array",
+            ),
             (base().tag(262, short(3)), ErrorKind::Format, "ColorMap"),
             (base().tag(262, short(2)), ErrorKind::Format, "Rgb with 1 samples"),
             (base().tag(339, short(5)), ErrorKind::Unsupported, "complex"),

@@ -35,6 +35,7 @@ impl Shape {
         let samples = u32::from(layout.samples_per_pixel);
         let needed = match layout.photometric {
             Photometric::WhiteIsZero | Photometric::BlackIsZero | Photometric::Palette => 1,
+            Photometric::LogL => 1,
             Photometric::Separated => 1,
             Photometric::Mask => {
                 return Err(DecodeError::unsupported("a transparency mask without its image"));
@@ -112,7 +113,7 @@ fn check_lab(layout: &Layout) -> Result<(), DecodeError> {
 /// What the bands mean, and whether one of them is opacity.
 fn meaning(layout: &Layout, samples: u32) -> (ColorModel, AlphaMode) {
     let (color_model, colors) = match layout.photometric {
-        Photometric::WhiteIsZero | Photometric::BlackIsZero => (ColorModel::Grey, 1),
+        Photometric::WhiteIsZero | Photometric::BlackIsZero | Photometric::LogL => (ColorModel::Grey, 1),
         Photometric::Separated if layout.other_inks || samples < 4 => (ColorModel::Multiband, samples),
         Photometric::Separated => (ColorModel::Cmyk, 4),
         Photometric::CieLab | Photometric::IccLab | Photometric::ItuLab => (ColorModel::CieLab, 3),

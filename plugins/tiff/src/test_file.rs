@@ -256,6 +256,13 @@ fn pack(row: &[u64], bits: u32, order: ByteOrder) -> Vec<u8> {
         .collect()
 }
 
+/// Bytes written as hexadecimal digits.
+pub(crate) fn bytes_of_hex(digits: &str) -> Vec<u8> {
+    (0..digits.len() / 2)
+        .map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap())
+        .collect()
+}
+
 /// A JPEG file of interleaved samples.
 pub(crate) fn jpeg(
     pixels: &[u8],

@@ -27,6 +27,16 @@ impl Deflate {
         }
     }
 
+    /// Fills the start of `out` with as many bytes as there are, and gives their number.
+    pub(super) fn decompress_up_to(&mut self, encoded: &[u8], out: &mut [u8]) -> Result<usize, DecodeError> {
+        self.0.zlib_decompress(encoded, out).map_err(|error| match error {
+            DecompressionError::InsufficientSpace => {
+                DecodeError::format(format!("deflate data expands to more than {} bytes", out.len()))
+            }
+            DecompressionError::BadData => DecodeError::format("corrupt deflate data"),
+        })
+    }
+
     /// The data holds more rows than the block has: keep the first ones.
     fn decompress_longer(&mut self, encoded: &[u8], stored: &mut [u8]) -> Result<(), DecodeError> {
         let len = stored.len().saturating_mul(MAX_EXCESS).saturating_add(1 << 16);

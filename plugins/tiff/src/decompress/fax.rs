@@ -19,12 +19,12 @@ pub(super) fn decompress(
     rows: u32,
 ) -> Result<(), DecodeError> {
     let name = layout.compression.name();
-    if layout.compression != Compression::FaxRle && layout.fax_options & UNCOMPRESSED_MODE != 0 {
+    if layout.compression != Compression::FaxRle && layout.codec_options & UNCOMPRESSED_MODE != 0 {
         return Err(DecodeError::unsupported(format!("{name} with uncompressed mode")));
     }
     let encoding = match layout.compression {
         Compression::Fax4 => EncodingMode::Group4,
-        Compression::Fax3 if layout.fax_options & T4_TWO_DIMENSIONAL != 0 => EncodingMode::Group3_2D,
+        Compression::Fax3 if layout.codec_options & T4_TWO_DIMENSIONAL != 0 => EncodingMode::Group3_2D,
         _ => EncodingMode::Group3_1D,
     };
     let settings = DecodeSettings {

@@ -6,9 +6,11 @@
 mod deflate;
 mod fax;
 pub(crate) mod jpeg;
+mod lerc;
 mod lzma;
 mod lzw;
 mod packbits;
+mod sgi_log;
 mod webp;
 mod zstandard;
 
@@ -22,6 +24,7 @@ use crate::layout::Layout;
 pub(crate) struct Codecs {
     deflate: deflate::Deflate,
     lzw: lzw::Lzw,
+    sgi_log: sgi_log::SgiLog,
     zstd: zstandard::Zstandard,
 }
 
@@ -48,6 +51,10 @@ impl Codecs {
             Compression::Deflate => self.deflate.decompress(encoded, stored),
             Compression::Zstd => self.zstd.decompress(encoded, stored),
             Compression::Lzma => lzma::decompress(encoded, stored),
+            Compression::SgiLog | Compression::SgiLog24 => {
+                self.sgi_log.decompress(layout, encoded, stored, rows)
+            }
+            Compression::Lerc => lerc::decompress(layout, encoded, stored, rows),
             Compression::WebP => webp::decompress(layout, encoded, stored, rows),
             Compression::PackBits => packbits::decompress(encoded, stored),
             Compression::Jpeg => jpeg::decompress(layout, encoded, stored, rows),

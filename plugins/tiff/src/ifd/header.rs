@@ -12,9 +12,16 @@ pub(crate) enum ByteOrder {
 }
 
 impl ByteOrder {
+    /// The order of this machine.
+    pub(crate) const NATIVE: Self = if cfg!(target_endian = "little") {
+        Self::Little
+    } else {
+        Self::Big
+    };
+
     /// Whether numbers of the file have the order of this machine.
     pub(crate) fn is_native(self) -> bool {
-        (self == Self::Little) == cfg!(target_endian = "little")
+        self == Self::NATIVE
     }
 
     /// A whole number of 1 to 8 bytes.

@@ -55,3 +55,5 @@ pub(crate) const EXIF_IFD: u16 = 34665;
 pub(crate) const ICC_PROFILE: u16 = 34675;
 /// SGI, factor from stored to physical values.
 pub(crate) const STO_NITS: u16 = 37439;
+/// libtiff, LERC: version, additional compression.
+pub(crate) const LERC_PARAMETERS: u16 = 50674;
