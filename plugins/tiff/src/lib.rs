@@ -29,6 +29,7 @@ mod samples;
 mod scratch;
 mod shape;
 mod strip_cache;
+mod sums;
 mod tables;
 #[cfg(test)]
 mod test_file;
