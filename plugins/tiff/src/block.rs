@@ -1,9 +1,9 @@
 //! One block of a picture: from the file into the part of the caller's buffer it belongs to.
 
-use iiphost_plugin_api::{DecodeError, PixelBuffer, Region, SampleFormat};
+use iiphost_plugin_api::{DecodeError, PixelBuffer, ReadContext, Region, SampleFormat};
 
 use crate::color;
-use crate::decompress::Codecs;
+use crate::decompress::{Codecs, jpeg2000};
 use crate::picture::{Input, Picture};
 use crate::scratch::{Scratch, resized};
 use crate::{predictor, samples};
@@ -54,6 +54,7 @@ pub(crate) struct BlockPart<'a> {
     pub(crate) block: Block,
     /// Lies inside the block and inside the region of the target.
     pub(crate) part: Region,
+    pub(crate) ctx: &'a ReadContext<'a>,
 }
 
 impl BlockPart<'_> {
@@ -102,6 +103,11 @@ impl BlockPart<'_> {
             stored.fill(0);
             return Ok(());
         }
+        let rows = layout.stored_rows(self.block.row);
+        if layout.compression.is_jpeg2000() {
+            let place = offset..offset + len;
+            return jpeg2000::decompress(layout, self.input.source, place, stored, rows, self.ctx);
+        }
         // Nothing that is right needs more; a count from the file must not decide about memory.
         let most = (stored.len() as u64).saturating_mul(4).saturating_add(1 << 20);
         let encoded = resized(encoded, len.min(most) as usize)?;
@@ -109,7 +115,7 @@ impl BlockPart<'_> {
         if layout.reverse_bits {
             encoded.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
         }
-        codecs.decompress(layout, encoded, stored, layout.stored_rows(self.block.row))?;
+        codecs.decompress(layout, encoded, stored, rows)?;
         if !layout.has_data_units() {
             let row_bytes = layout.stored_row_bytes().unwrap_or(usize::MAX);
             predictor::undo(layout, stored, row_bytes);

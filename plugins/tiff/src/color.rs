@@ -21,11 +21,11 @@ pub(crate) enum ColorStep {
 }
 
 impl ColorStep {
-    /// The step for a layout. Blocks that are picture files have been converted by their codec.
+    /// The step for a layout. JPEG and WebP have been converted by their codec.
     pub(crate) fn of(layout: &Layout) -> Self {
         match layout.photometric {
             Photometric::WhiteIsZero => Self::Invert,
-            Photometric::YCbCr if !layout.compression.is_picture_file() => {
+            Photometric::YCbCr if !layout.compression.gives_rgb() => {
                 Self::Ycbcr(Box::new(YcbcrTables::new(&layout.ycbcr)))
             }
             Photometric::IccLab => Self::IccLab,

@@ -21,10 +21,16 @@ pub(crate) enum Compression {
     Deflate,
     /// 32773
     PackBits,
+    /// 33003 of Aperio: YCbCr, turned outside the codestream.
+    Jpeg2000Ycbcr,
+    /// 33005 of Aperio: RGB.
+    Jpeg2000Rgb,
     /// 34676: LogL, and LogLuv of 32 bits.
     SgiLog,
     /// 34677: LogLuv of 24 bits.
     SgiLog24,
+    /// 34712: colors as the tags say.
+    Jpeg2000,
     /// 34887
     Lerc,
     /// 34925
@@ -47,8 +53,11 @@ impl Compression {
             7 => return Ok(Self::Jpeg),
             8 | 32946 => return Ok(Self::Deflate),
             32773 => return Ok(Self::PackBits),
+            33003 => return Ok(Self::Jpeg2000Ycbcr),
+            33005 => return Ok(Self::Jpeg2000Rgb),
             34676 => return Ok(Self::SgiLog),
             34677 => return Ok(Self::SgiLog24),
+            34712 => return Ok(Self::Jpeg2000),
             34887 => return Ok(Self::Lerc),
             34925 => return Ok(Self::Lzma),
             50000 => return Ok(Self::Zstd),
@@ -58,10 +67,8 @@ impl Compression {
             32766 => "NeXT run-length",
             32771 => "CCITT modified Huffman, word aligned",
             32809 => "ThunderScan",
-            33003 | 33005 => "JPEG 2000 (Aperio)",
             33007 => "ALT JPEG",
             34661 => "JBIG",
-            34712 => "JPEG 2000",
             34713 => "Nikon NEF",
             34715 => "JBIG2",
             34892 => "lossy JPEG (DNG)",
@@ -88,6 +95,9 @@ impl Compression {
             Self::Jpeg => "JPEG",
             Self::Deflate => "deflate",
             Self::PackBits => "PackBits",
+            Self::Jpeg2000Ycbcr => "JPEG 2000 of YCbCr",
+            Self::Jpeg2000Rgb => "JPEG 2000 of RGB",
+            Self::Jpeg2000 => "JPEG 2000",
             Self::SgiLog => "SGI LogLuv",
             Self::SgiLog24 => "SGI LogLuv of 24 bits",
             Self::Lerc => "LERC",
@@ -109,11 +119,21 @@ impl Compression {
 
     /// Its codec gives numbers of this machine, whatever the byte order of the file.
     pub(crate) fn gives_numbers(self) -> bool {
-        matches!(self, Self::Lerc)
+        self.is_jpeg2000() || self == Self::Lerc
     }
 
-    /// Each block is a picture file of its own, with its own idea of bits and colors.
+    /// Each block is a picture file of its own, with its own idea of bits.
     pub(crate) fn is_picture_file(self) -> bool {
+        self.gives_rgb() || self.is_jpeg2000()
+    }
+
+    /// The codec turns YCbCr into RGB.
+    pub(crate) fn gives_rgb(self) -> bool {
         matches!(self, Self::Jpeg | Self::WebP)
+    }
+
+    /// JPEG 2000 in any of its forms.
+    pub(crate) fn is_jpeg2000(self) -> bool {
+        matches!(self, Self::Jpeg2000 | Self::Jpeg2000Ycbcr | Self::Jpeg2000Rgb)
     }
 }

@@ -125,6 +125,12 @@ impl Layout {
             None if samples >= 3 => Photometric::Rgb,
             None => Photometric::BlackIsZero,
         };
+        // Aperio's two forms of JPEG 2000 say themselves what the colors are.
+        let photometric = match (compression, photometric) {
+            (Compression::Jpeg2000Ycbcr, Photometric::Rgb) => Photometric::YCbCr,
+            (Compression::Jpeg2000Rgb, Photometric::YCbCr) => Photometric::Rgb,
+            (_, photometric) => photometric,
+        };
         let planar = match tags.integer_or(tag::PLANAR_CONFIGURATION, 1)? {
             1 => false,
             2 => samples > 1,
@@ -296,7 +302,16 @@ impl Layout {
             )));
         }
         let unsupported = |what: String| Err(DecodeError::unsupported(what));
-        if self.compression.is_picture_file() && (self.bits != 8 || self.kind != SampleKind::Unsigned) {
+        if self.compression.is_jpeg2000() && (!matches!(self.bits, 8 | 16) || self.kind == SampleKind::Float)
+        {
+            return unsupported(format!(
+                "{} with {:?} samples of {} bits, expected integers of 8 or 16",
+                self.compression.name(),
+                self.kind,
+                self.bits
+            ));
+        }
+        if self.compression.gives_rgb() && (self.bits != 8 || self.kind != SampleKind::Unsigned) {
             return unsupported(format!(
                 "{} with {} bits per sample, expected 8 unsigned",
                 self.compression.name(),
@@ -342,7 +357,8 @@ impl Layout {
                     self.samples_per_pixel
                 ));
             }
-            if self.planar && (self.compression.is_picture_file() || self.subsampling != (1, 1)) {
+            let is_spread = self.subsampling != (1, 1) && !self.compression.is_jpeg2000();
+            if self.planar && (self.compression.gives_rgb() || is_spread) {
                 return unsupported("YCbCr in separate planes with subsampling or JPEG".into());
             }
             if self.has_data_units() && self.predictor != Predictor::None {

@@ -5,7 +5,7 @@
 //! reads regions of one level, `block` one tile or strip of it: positional read, `decompress`, `predictor`,
 //! `samples`, `color`. `tables` and `strip_cache` are what is kept between calls.
 //!
-//! Not done: editing, writing, JPEG 2000 inside TIFF, old-style JPEG, JBIG.
+//! Not done: editing, writing, old-style JPEG, JBIG.
 
 mod block;
 mod color;

@@ -109,6 +109,7 @@ impl Picture {
                     input,
                     block,
                     part,
+                    ctx,
                 };
                 part.read(target)
                     .map_err(|error| self.name_block(block, &error))?;
@@ -229,7 +230,7 @@ impl Picture {
         let stored = pixels.saturating_mul(self.shape.pixel_bytes() as u64);
         let bytes_read = match layout.compression {
             Compression::None => stored,
-            Compression::Jpeg | Compression::WebP => stored / 8,
+            compression if compression.is_picture_file() => stored / 8,
             _ => stored / 2,
         };
         let memory = block_pixels

@@ -439,7 +439,7 @@ mod tests {
                 ErrorKind::Unsupported,
                 "old-style JPEG",
             ),
-            (base().tag(259, short(34712)), ErrorKind::Unsupported, "JPEG 2000"),
+            (base().tag(259, short(34661)), ErrorKind::Unsupported, "JBIG"),
             (
                 base().tag(259, short(9999)),
                 ErrorKind::Unsupported,

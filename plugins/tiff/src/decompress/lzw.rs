@@ -21,13 +21,13 @@ const PIECE: usize = 16;
 /// The strings of all codes, used again for each block.
 pub(super) struct Lzw {
     /// Where the string of a code is in the output, and its length; codes below 258 have none.
-    strings: Box<[(u32, u32); 1 << MAX_BITS]>,
+    strings: Box<[(u32, u32)]>,
 }
 
 impl Default for Lzw {
     fn default() -> Self {
         Self {
-            strings: Box::new([(0, 0); 1 << MAX_BITS]),
+            strings: vec![(0, 0); 1 << MAX_BITS].into(),
         }
     }
 }

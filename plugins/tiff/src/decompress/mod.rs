@@ -6,6 +6,7 @@
 mod deflate;
 mod fax;
 pub(crate) mod jpeg;
+pub(crate) mod jpeg2000;
 mod lerc;
 mod lzma;
 mod lzw;
@@ -58,6 +59,10 @@ impl Codecs {
             Compression::WebP => webp::decompress(layout, encoded, stored, rows),
             Compression::PackBits => packbits::decompress(encoded, stored),
             Compression::Jpeg => jpeg::decompress(layout, encoded, stored, rows),
+            // Reads the file itself, and memory is its concern, too.
+            Compression::Jpeg2000 | Compression::Jpeg2000Ycbcr | Compression::Jpeg2000Rgb => {
+                Err(DecodeError::usage("JPEG 2000 is not decompressed from bytes"))
+            }
             Compression::FaxRle | Compression::Fax3 | Compression::Fax4 => {
                 fax::decompress(layout, encoded, stored, rows)
             }
