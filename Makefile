@@ -3,20 +3,23 @@
 
 PORT ?= 8182
 DEMO ?= demo
+PREFIX ?= /usr/local
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 HOST := $(TARGET)/release/iiphost
+MODULES := $(foreach name,tiff jpeg jpeg2000,$(TARGET)/release/libiiphost_$(name).so)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-build build run test format lint docs unit features symbols sdk licenses
+.PHONY: help setup setup-build build install run test format lint docs unit features symbols sdk licenses
 
 help:
 	@echo 'make run      build, make sample images if there are none, serve http://127.0.0.1:$(PORT)/'
 	@echo 'make test     every check and every test'
 	@echo 'make build    the release build, in $(TARGET)/release'
+	@echo 'make install  what was built, systemd units and a configuration, below PREFIX and DESTDIR'
 	@echo 'make setup    install the system packages that build and tests need'
-	@echo 'Settings: PORT=$(PORT) DEMO=$(DEMO)'
+	@echo 'Settings: PORT=$(PORT) DEMO=$(DEMO) PREFIX=$(PREFIX)'
 
 setup:
 	@scripts/setup.sh build test
@@ -36,6 +39,22 @@ run: build
 	fi
 	@echo 'Open http://127.0.0.1:$(PORT)/ in a browser; Ctrl-C stops the server.'
 	@exec $(HOST) --http '127.0.0.1:$(PORT)' -- '$(DEMO)'
+
+# PREFIX is where the host goes, DESTDIR where a package is put together. A configuration that is there stays.
+install:
+	@test -x $(HOST) || { echo 'make build comes first, as the user who has the Rust toolchain'; exit 1; }
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/iiphost' '$(DESTDIR)$(PREFIX)/share/doc/iiphost' \
+		'$(DESTDIR)/etc/iiphost' '$(DESTDIR)/lib/systemd/system' '$(DESTDIR)/usr/lib/sysusers.d'
+	install -m 755 $(HOST) '$(DESTDIR)$(PREFIX)/bin/iiphost'
+	install -m 644 $(MODULES) '$(DESTDIR)$(PREFIX)/lib/iiphost'
+	cp -R README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT docs deploy '$(DESTDIR)$(PREFIX)/share/doc/iiphost'
+	for unit in service socket; do \
+		sed 's,/usr/local/,$(PREFIX)/,g' deploy/systemd/iiphost.$$unit \
+			> '$(DESTDIR)/lib/systemd/system/'iiphost.$$unit || exit 1; \
+	done
+	install -m 644 deploy/systemd/iiphost.sysusers '$(DESTDIR)/usr/lib/sysusers.d/iiphost.conf'
+	[ -e '$(DESTDIR)/etc/iiphost/iiphost.toml' ] || \
+		install -m 644 deploy/iiphost.toml '$(DESTDIR)/etc/iiphost/iiphost.toml'
 
 test: setup format lint docs unit features symbols sdk licenses
 	@echo 'make test: everything passed'

@@ -40,6 +40,7 @@ for part in "$@"; do
         need apache2-bin "the tests put Apache in front of the host" has apache2
         need libapache2-mod-fcgid "the tests let Apache start the host" test -e /usr/lib/apache2/modules/mod_fcgid.so
         need lighttpd "the tests put lighttpd in front of the host" has lighttpd
+        need systemd "the tests check the units, and let it hand over sockets" has systemd-socket-activate
         need spawn-fcgi "the tests let it hand over a listening socket" has spawn-fcgi
         need chromium "the tests look at the viewer in a browser" has chromium
         need python3-venv "the public IIIF validator runs in Python" python3 -c 'import ensurepip, venv'

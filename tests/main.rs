@@ -6,9 +6,11 @@
     reason = "a test ends where it does not get what it needs; the functions it calls are part of it"
 )]
 
+mod activation;
 mod broken_files;
 mod changing_files;
 mod command_line;
+mod configuration;
 mod deepzoom;
 mod deploy;
 mod fastcgi;

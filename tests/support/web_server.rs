@@ -70,16 +70,11 @@ impl Deployed {
 /// When it is not there.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    find_program(name).unwrap_or_else(|| panic!("{name} is missing: make setup"))
-}
-
-/// The same, `None` if it is not there.
-#[must_use]
-pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/local/sbin".into(), "/usr/sbin".into(), "/sbin".into()]);
-    folders.iter().map(|f| f.join(name)).find(|p| p.is_file())
+    let found = folders.iter().map(|f| f.join(name)).find(|p| p.is_file());
+    found.unwrap_or_else(|| panic!("{name} is missing: make setup"))
 }
 
 /// Lets every user into a folder: a web server started by root works as another one.

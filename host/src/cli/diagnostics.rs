@@ -4,10 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::ArgMatches;
 use iiphost_plugin_api::capability;
 
 use super::input::Input;
-use super::serve::{self, Modules};
+use super::serve::{self, Addresses, Modules};
 use crate::config::{Config, Values};
 use crate::decoder::{LoadFailure, Module};
 
@@ -15,9 +16,10 @@ use crate::decoder::{LoadFailure, Module};
 const PROBE_TIME: Duration = Duration::from_secs(10);
 
 /// Checks everything that can be checked without listening. Fails on warnings too.
-pub(super) fn check_config(values: &Values) -> ExitCode {
+pub(super) fn check_config(matches: &ArgMatches, values: &Values) -> ExitCode {
     let (config, problems) = Config::from_values(values);
     let mut mistakes: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    mistakes.extend(Addresses::read(matches, values).mistakes);
     match serve::load(&config) {
         Ok(Modules { registry, failures }) => {
             mistakes.extend(failures.iter().map(LoadFailure::to_string));

@@ -22,6 +22,7 @@ pub(super) fn command() -> Command {
                 .required(true)
                 .help("As in 'FIF=a.tif&CVT=JPEG', or a path as in /iiif/3/a.tif/info.json"),
         )
+        .arg(super::config_argument())
         .arg(
             Arg::new("output")
                 .short('o')

@@ -5,6 +5,7 @@ mod diagnostics;
 mod get;
 mod input;
 mod new_module;
+mod notify;
 mod serve;
 mod tools;
 
@@ -20,6 +21,10 @@ use crate::decoder::{CHECK_ARGUMENT, check_in_child};
 
 /// Exit status of a command line that cannot be understood.
 const USAGE: u8 = 2;
+
+/// The configuration file as a flag and as a variable.
+const CONFIG: &str = "config";
+const CONFIG_VARIABLE: &str = "IIPHOST_CONFIG";
 
 /// The group of `--help` that lists the settings.
 const SETTINGS_HEADING: &str = "Settings (each also an environment variable)";
@@ -81,7 +86,7 @@ fn failed(reason: &str) -> ExitCode {
 fn run_without_subcommand(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let values = values(matches);
     if matches.get_flag("check-config") {
-        return Ok(diagnostics::check_config(&values));
+        return Ok(diagnostics::check_config(matches, &values));
     }
     if matches.get_flag("list-modules") {
         return diagnostics::list_modules(&config(&values)?, matches.get_flag("json"));
@@ -92,9 +97,16 @@ fn run_without_subcommand(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     serve::run(matches, &values)
 }
 
-/// The values of flags and environment.
+/// The values of flags, environment and configuration file.
 fn values(matches: &ArgMatches) -> Values {
     let mut values = Values::from_environment();
+    // Tools take no settings of the server but those they declare, and need no file.
+    if let Ok(flag) = matches.try_get_one::<PathBuf>(CONFIG) {
+        let variable = || std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty());
+        if let Some(path) = flag.cloned().or_else(|| variable().map(PathBuf::from)) {
+            values.read_file(&path);
+        }
+    }
     for setting in SETTINGS {
         // Subcommands take no settings of the server but those they declare.
         if let Ok(Some(value)) = matches.try_get_one::<OsString>(setting.name) {
@@ -109,6 +121,11 @@ fn values(matches: &ArgMatches) -> Values {
 /// # Errors
 /// All mistakes that stop the start.
 fn config(values: &Values) -> anyhow::Result<Config> {
+    config_and(values, [])
+}
+
+/// The same, told together with mistakes found elsewhere.
+fn config_and(values: &Values, mistakes: impl IntoIterator<Item = String>) -> anyhow::Result<Config> {
     let (config, problems) = Config::from_values(values);
     for problem in problems.iter().filter(|p| p.severity == Severity::Warning) {
         eprintln!("iiphost: warning: {problem}");
@@ -117,7 +134,8 @@ fn config(values: &Values) -> anyhow::Result<Config> {
         problems
             .iter()
             .filter(|p| p.severity == Severity::Error)
-            .map(Problem::to_string),
+            .map(Problem::to_string)
+            .chain(mistakes),
     )?;
     Ok(config)
 }
@@ -134,8 +152,8 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Image server for streamed viewing of very large images, and host for decoder modules")
         .after_help(
-            "Without --bind and --http, a listening socket is expected as file descriptor 0 (spawn-fcgi,\n\
-             or a web server that starts this program).",
+            "Without --bind and --http, sockets are taken from systemd (LISTEN_FDS), or one is expected as\n\
+             file descriptor 0 (spawn-fcgi, or a web server that starts this program).",
         )
         .args_conflicts_with_subcommands(true)
         .arg(
@@ -157,9 +175,10 @@ fn command() -> Command {
                 .action(ArgAction::Append)
                 .help("Serve HTTP on host:port, [ip6]:port or the path of a UNIX socket"),
         )
+        .arg(config_argument())
         .arg(flag(
             "check-config",
-            "Check flags, environment and modules, then stop",
+            "Check flags, environment, configuration file and modules, then stop",
         ))
         .arg(flag("list-modules", "List the decoder modules, then stop"))
         .arg(flag("json", "With --list-modules: as JSON").requires("list-modules"))
@@ -184,6 +203,15 @@ fn command() -> Command {
         command = command.arg(setting_argument(setting));
     }
     command
+}
+
+/// The configuration file, for everything that needs the settings of the server.
+fn config_argument() -> Arg {
+    Arg::new(CONFIG)
+        .long(CONFIG)
+        .value_name("FILE")
+        .value_parser(PathBufValueParser::new())
+        .help("Read settings from a TOML file [IIPHOST_CONFIG]; flags and variables win over it")
 }
 
 fn setting_argument(setting: &'static crate::config::Setting) -> Arg {

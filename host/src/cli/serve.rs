@@ -13,7 +13,7 @@ use crate::config::{Config, Values};
 use crate::decoder::{ClaimRule, LoadFailure, ModuleList, Origin, Registry, load_modules};
 use crate::handler::Handler;
 use crate::logging;
-use crate::server::{Bound, IntakeLimits, ListenAddress, ListenConfig, Timeouts};
+use crate::server::{Activation, Bound, IntakeLimits, ListenAddress, ListenConfig, Timeouts};
 use crate::source::Root;
 
 /// What loading the modules gave.
@@ -85,12 +85,15 @@ pub(super) fn handler(
 /// Serves until told to stop.
 pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
-    let config = super::config(values)?;
+    let mut addresses = Addresses::read(matches, values);
+    let config = super::config_and(values, std::mem::take(&mut addresses.mistakes))?;
+    // Before any thread is started.
+    let activation = Activation::take()?;
     let _log = logging::start(&config)?;
-    let listen = listen_config(matches, &config)?;
-    let http = !listen.http.is_empty();
+    let listen = listen_config(&config, addresses);
+    let http = !listen.http.is_empty() || activation.has_http();
     // Before the modules: a port that is taken is said at once, and clients can already queue.
-    let bound = Bound::bind(listen)?;
+    let bound = Bound::with_activation(listen, activation)?;
     let Modules { registry, failures } = load(&config)?;
     let (optional, fatal): (Vec<_>, Vec<_>) = failures
         .into_iter()
@@ -123,6 +126,7 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
         start_ms = start.elapsed().as_millis() as u64,
         "started"
     );
+    super::notify::ready();
     let reload = {
         let handler = handler.clone();
         move || {
@@ -142,16 +146,10 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-fn listen_config(matches: &ArgMatches, config: &Config) -> anyhow::Result<ListenConfig> {
-    let addresses = |name: &str| -> anyhow::Result<Vec<ListenAddress>> {
-        let given = matches.get_many::<String>(name).into_iter().flatten();
-        given
-            .map(|text| text.parse().map_err(|e| anyhow::anyhow!("--{name} {text}: {e}")))
-            .collect()
-    };
-    let (fastcgi, http) = (addresses("bind")?, addresses("http")?);
+fn listen_config(config: &Config, addresses: Addresses) -> ListenConfig {
+    let Addresses { fastcgi, http, .. } = addresses;
     let default = ListenConfig::default();
-    Ok(ListenConfig {
+    ListenConfig {
         inherited: fastcgi.is_empty() && http.is_empty(),
         fastcgi,
         http,
@@ -168,5 +166,42 @@ fn listen_config(matches: &ArgMatches, config: &Config) -> anyhow::Result<Listen
             ..Timeouts::default()
         },
         ..default
-    })
+    }
+}
+
+/// Where to listen: what flags say, else what the configuration file says.
+#[derive(Debug)]
+pub(super) struct Addresses {
+    fastcgi: Vec<ListenAddress>,
+    http: Vec<ListenAddress>,
+    /// What is not an address.
+    pub(super) mistakes: Vec<String>,
+}
+
+impl Addresses {
+    pub(super) fn read(matches: &ArgMatches, values: &Values) -> Self {
+        let mut mistakes = Vec::new();
+        let mut parse = |name: &str, in_file: &[String]| -> Vec<ListenAddress> {
+            let flags: Vec<&String> = matches.get_many(name).into_iter().flatten().collect();
+            let (prefix, given) = if flags.is_empty() {
+                ("", in_file.iter().collect())
+            } else {
+                ("--", flags)
+            };
+            let mut addresses = Vec::new();
+            for text in given {
+                match text.parse() {
+                    Ok(address) => addresses.push(address),
+                    Err(error) => mistakes.push(format!("{prefix}{name} {text}: {error}")),
+                }
+            }
+            addresses
+        };
+        let (bind, http) = values.file_addresses();
+        Self {
+            fastcgi: parse("bind", bind),
+            http: parse("http", http),
+            mistakes,
+        }
+    }
 }

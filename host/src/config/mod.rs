@@ -1,10 +1,11 @@
-//! Everything that can be set, from flags and environment variables, checked at the start.
+//! Everything that can be set, from flags, environment variables and a file, checked at the start.
 //!
 //! One table ([`SETTINGS`]) names every setting, its default and its range; the command line, the
-//! environment and `--help` all come from it. A flag wins over a variable. Wrong values of variables that
+//! environment, the file and `--help` all come from it. A flag wins over a variable, a variable over the file. Wrong values of variables that
 //! an existing installation may carry are warned about and replaced, so that an old set-up starts; wrong
 //! flags and wrong new variables stop the start, all of them at once.
 
+mod file;
 mod settings;
 mod source;
 
@@ -163,7 +164,10 @@ impl Config {
                 allow_upscaling: read.bool("ALLOW_UPSCALING"),
                 request_time: Duration::from_secs(read.int("REQUEST_TIMEOUT") as u64),
             },
-            max_icc_bytes: read.int("MAX_ICC"),
+            max_icc_bytes: match read.bool("EMBED_ICC") {
+                false if !read.is_set("MAX_ICC") => 0,
+                _ => read.int("MAX_ICC"),
+            },
             codec_passthrough: read.bool("CODEC_PASSTHROUGH"),
             interpolation: match read.int("INTERPOLATION") {
                 0 => Interpolation::Nearest,

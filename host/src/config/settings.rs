@@ -197,6 +197,12 @@ pub const SETTINGS: &[Setting] = &[
         "embed color profiles smaller than this many bytes; 0 = never, -1 = always",
     ),
     inherited(
+        "EMBED_ICC",
+        Boolean,
+        "1",
+        "older switch: 0 is MAX_ICC=0; MAX_ICC wins",
+    ),
+    inherited(
         "CODEC_PASSTHROUGH",
         Boolean,
         "1",

@@ -1,9 +1,11 @@
-//! Values from flags and environment, read with their types and ranges.
+//! Values from flags, environment and a file, read with their types and ranges.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
+use super::file::{FileValue, FileValues};
 use super::settings::{SETTINGS, Setting, SettingKind};
 
 /// Whether the host can start in spite of a problem.
@@ -32,11 +34,12 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// Values by variable name, from flags and from the environment.
+/// Values by variable name, from flags, from the environment and from a file.
 #[derive(Clone, Debug, Default)]
 pub struct Values {
     flags: HashMap<&'static str, OsString>,
     environment: HashMap<&'static str, OsString>,
+    file: FileValues,
 }
 
 impl Values {
@@ -56,7 +59,20 @@ impl Values {
         Self {
             flags: HashMap::new(),
             environment,
+            file: FileValues::default(),
         }
+    }
+
+    /// Adds the values of a configuration file; flags and variables win over them. What is wrong with the
+    /// file is told with what is wrong with the values.
+    pub fn read_file(&mut self, path: &Path) {
+        self.file = FileValues::read(path);
+    }
+
+    /// The addresses a file names, for FastCGI and for HTTP.
+    #[must_use]
+    pub fn file_addresses(&self) -> (&[String], &[String]) {
+        (&self.file.bind, &self.file.http)
     }
 
     /// Sets a variable.
@@ -70,6 +86,14 @@ impl Values {
     }
 }
 
+/// Where a value was found.
+#[derive(Clone, Copy, Debug)]
+enum Origin<'a> {
+    Flag,
+    Variable,
+    File(&'a FileValue),
+}
+
 /// Reads typed values and notes what is wrong.
 pub(super) struct Reader<'a> {
     values: &'a Values,
@@ -80,7 +104,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(values: &'a Values) -> Self {
         Self {
             values,
-            problems: Vec::new(),
+            problems: values.file.problems.clone(),
         }
     }
 
@@ -96,18 +120,33 @@ impl<'a> Reader<'a> {
             .expect("the setting is in the table")
     }
 
-    /// The raw value and whether it was a flag.
-    fn raw(&self, name: &str) -> Option<(&'a OsString, bool)> {
-        let flag = self.values.flags.get(name).map(|v| (v, true));
-        flag.or_else(|| self.values.environment.get(name).map(|v| (v, false)))
+    /// The raw value that counts, and where it was found. Only texts can be set to nothing; an empty
+    /// variable of another kind is not set.
+    fn raw(&self, name: &str) -> Option<(&'a OsString, Origin<'a>)> {
+        let Values {
+            flags,
+            environment,
+            file,
+        } = self.values;
+        let is_text = Self::setting(name).kind == SettingKind::Text;
+        let counts = |value: &&OsString| is_text || !value.is_empty();
+        let flag = flags.get(name).filter(counts).map(|v| (v, Origin::Flag));
+        flag.or_else(|| {
+            let variable = environment.get(name).filter(counts);
+            variable.map(|v| (v, Origin::Variable))
+        })
+        .or_else(|| {
+            let value = file.settings.get(name).filter(|v| counts(&&v.text));
+            value.map(|v| (&v.text, Origin::File(v)))
+        })
     }
 
-    fn is_set(&self, name: &str) -> bool {
+    pub(super) fn is_set(&self, name: &str) -> bool {
         self.raw(name).is_some_and(|(v, _)| !v.is_empty())
     }
 
-    fn problem(&mut self, setting: &Setting, is_flag: bool, found: &str, used: &str) {
-        let severity = if setting.inherited && !is_flag {
+    fn problem(&mut self, setting: &Setting, origin: Origin<'_>, found: &str, used: &str) {
+        let severity = if setting.inherited && matches!(origin, Origin::Variable) {
             Severity::Warning
         } else {
             Severity::Error
@@ -116,10 +155,10 @@ impl<'a> Reader<'a> {
         if severity == Severity::Warning {
             message.push_str(&format!("; {used} is used"));
         }
-        let name = if is_flag {
-            format!("--{}", setting.flag())
-        } else {
-            setting.name.to_owned()
+        let name = match origin {
+            Origin::Flag => format!("--{}", setting.flag()),
+            Origin::Variable => setting.name.to_owned(),
+            Origin::File(value) => format!("{}: {}", value.place, setting.name.to_ascii_lowercase()),
         };
         self.problems.push(Problem {
             name,
@@ -143,12 +182,12 @@ impl<'a> Reader<'a> {
 
     /// Text, `None` if unset.
     pub(super) fn set_text(&mut self, name: &str) -> Option<String> {
-        let (value, is_flag) = self.raw(name)?;
+        let (value, origin) = self.raw(name)?;
         match value.to_str() {
             Some(text) => Some(text.to_owned()),
             None => {
                 let setting = Self::setting(name);
-                self.problem(setting, is_flag, &value.to_string_lossy(), "the default");
+                self.problem(setting, origin, &value.to_string_lossy(), "the default");
                 None
             }
         }
@@ -157,7 +196,7 @@ impl<'a> Reader<'a> {
     pub(super) fn bool(&mut self, name: &str) -> bool {
         let setting = Self::setting(name);
         let default = setting.default == "1";
-        let Some((value, is_flag)) = self.raw(name).filter(|(v, _)| !v.is_empty()) else {
+        let Some((value, origin)) = self.raw(name) else {
             return default;
         };
         let text = value.to_string_lossy();
@@ -167,7 +206,7 @@ impl<'a> Reader<'a> {
             // Old set-ups may hold any whole number: not zero is true.
             number if setting.inherited && number.parse::<i64>().is_ok() => true,
             _ => {
-                self.problem(setting, is_flag, &text, setting.default);
+                self.problem(setting, origin, &text, setting.default);
                 default
             }
         }
@@ -209,12 +248,12 @@ impl<'a> Reader<'a> {
     ) -> N {
         // Defaults are literals of the table; a test parses them all.
         let default = parse(setting.default).unwrap_or_default();
-        let Some((value, is_flag)) = self.raw(setting.name).filter(|(v, _)| !v.is_empty()) else {
+        let Some((value, origin)) = self.raw(setting.name) else {
             return default;
         };
         let text = value.to_string_lossy();
         let Some(number) = parse(text.trim()) else {
-            self.problem(setting, is_flag, &text, setting.default);
+            self.problem(setting, origin, &text, setting.default);
             return default;
         };
         let nearest = if number < min {
@@ -224,13 +263,13 @@ impl<'a> Reader<'a> {
         } else {
             return number;
         };
-        self.problem(setting, is_flag, &text, &nearest.to_string());
+        self.problem(setting, origin, &text, &nearest.to_string());
         nearest
     }
 
     pub(super) fn addresses(&mut self, name: &str) -> Vec<Ipv4Addr> {
         let setting = Self::setting(name);
-        let Some((value, is_flag)) = self.raw(name) else {
+        let Some((value, origin)) = self.raw(name) else {
             return Vec::new();
         };
         let text = value.to_string_lossy().into_owned();
@@ -238,7 +277,7 @@ impl<'a> Reader<'a> {
         for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
             match part.parse() {
                 Ok(address) => addresses.push(address),
-                Err(_) => self.problem(setting, is_flag, part, "the rest of the list"),
+                Err(_) => self.problem(setting, origin, part, "the rest of the list"),
             }
         }
         addresses
@@ -246,13 +285,13 @@ impl<'a> Reader<'a> {
 
     pub(super) fn octal(&mut self, name: &str) -> Option<u32> {
         let setting = Self::setting(name);
-        let (value, is_flag) = self.raw(name).filter(|(v, _)| !v.is_empty())?;
+        let (value, origin) = self.raw(name)?;
         let text = value.to_string_lossy();
         let bits = u32::from_str_radix(text.trim(), 8)
             .ok()
             .filter(|&bits| bits <= 0o777);
         if bits.is_none() {
-            self.problem(setting, is_flag, &text, "the umask");
+            self.problem(setting, origin, &text, "the umask");
         }
         bits
     }

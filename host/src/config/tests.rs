@@ -146,3 +146,40 @@ fn replies_depend_on_what_changes_their_bytes_alone() {
         assert_ne!(of_replies(&[(name, value)]), plain, "{name}");
     }
 }
+
+#[test]
+fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("iiphost.toml");
+    std::fs::write(
+        &path,
+        "jpeg_quality = 10\npng_quality = 3\nwebp_quality = 30\ncors = \"\"\nmax_cvt = \"wide\"\n",
+    )
+    .unwrap();
+    let mut values = Values::new();
+    values.read_file(&path);
+    values.set_variable("JPEG_QUALITY", "20");
+    values.set_variable("WEBP_QUALITY", "");
+    values.set_flag("JPEG_QUALITY", "30");
+    values.set_variable("AVIF_QUALITY", "");
+    let (config, problems) = Config::from_values(&values);
+    assert_eq!(config.encoders.jpeg_quality, 30);
+    assert_eq!(config.encoders.png_quality, 3);
+    assert_eq!(config.encoders.webp_quality, 30, "an empty variable is not set");
+    assert_eq!(config.encoders.avif_quality, 50);
+    assert_eq!(config.cors.as_deref(), Some(""), "a text may be empty");
+    let told: Vec<_> = problems.iter().map(|p| (p.to_string(), p.severity)).collect();
+    let expected = format!("{}:5: max_cvt: \"wide\" is not ", path.display());
+    assert!(
+        matches!(&told[..], [(text, Severity::Error)] if text.starts_with(&expected)),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn the_older_switch_for_profiles_counts_where_the_newer_limit_is_not_set() {
+    let bytes = |pairs: &[(&'static str, &str)]| config(pairs).0.max_icc_bytes;
+    assert_eq!(bytes(&[("EMBED_ICC", "0")]), 0);
+    assert_eq!(bytes(&[("EMBED_ICC", "1")]), 65_536);
+    assert_eq!(bytes(&[("EMBED_ICC", "0"), ("MAX_ICC", "100")]), 100);
+}

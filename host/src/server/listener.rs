@@ -47,6 +47,12 @@ pub enum ListenError {
         "file descriptor 0 is not a listening socket; start with an address, or from a web server or spawn-fcgi"
     )]
     NotInherited,
+    /// A service manager handed over something else than listening sockets.
+    #[error("the sockets handed over by the service manager cannot be used: {reason}")]
+    Activation {
+        /// Which, and why.
+        reason: String,
+    },
     /// Nothing to listen on was configured.
     #[error("no address to listen on")]
     Nowhere,
@@ -141,7 +147,7 @@ impl Listener {
         Self::from_descriptor(io::stdin().as_fd())
     }
 
-    fn from_descriptor(fd: BorrowedFd<'_>) -> Result<Self, ListenError> {
+    pub(super) fn from_descriptor(fd: BorrowedFd<'_>) -> Result<Self, ListenError> {
         if !matches!(sockopt::socket_acceptconn(fd), Ok(true)) {
             return Err(ListenError::NotInherited);
         }

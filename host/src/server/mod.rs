@@ -8,6 +8,7 @@
 //! write sockets. The service does its work elsewhere.
 
 mod accept;
+mod activation;
 mod address;
 mod admission;
 mod balance;
@@ -30,6 +31,7 @@ mod worker;
 pub mod conditional;
 pub mod reply;
 
+pub use activation::Activation;
 pub use address::{AddressError, Host, ListenAddress};
 pub use config::{IntakeLimits, ListenConfig, Timeouts};
 pub use listener::{ListenError, LocalAddress};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::accept::Protocol;
+use super::activation::Activation;
 use super::admission::{Admission, connections_within_open_files};
 use super::balance::Load;
 use super::config::ListenConfig;
@@ -42,8 +43,17 @@ impl Bound {
     /// # Errors
     /// When one cannot be opened; the others are closed again.
     pub fn bind(config: ListenConfig) -> Result<Self, ListenError> {
-        let mut listeners = Vec::new();
-        if config.inherited {
+        Self::with_activation(config, Activation::default())
+    }
+
+    /// The same, with sockets that a service manager has opened. Where there are some, none is expected as
+    /// file descriptor 0.
+    ///
+    /// # Errors
+    /// When one cannot be opened; the others are closed again.
+    pub fn with_activation(config: ListenConfig, activation: Activation) -> Result<Self, ListenError> {
+        let mut listeners = activation.listeners;
+        if config.inherited && listeners.is_empty() {
             listeners.push((Protocol::FastCgi, Listener::inherited()?));
         }
         let fastcgi = config.fastcgi.iter().map(|address| (Protocol::FastCgi, address));
