@@ -1,9 +1,11 @@
 //! One request from start to end.
 //!
 //! [`Handler`] is the only part that knows all the others. A request whose image is open and whose reply
-//! is cached is answered on the I/O thread, with one `stat` and one look-up; everything else goes to the
-//! render pool once: to open the image, and, if nobody does so yet, to make the picture.
+//! is cached, or is a stored tile that the system holds in memory, is answered on the I/O thread. Everything else
+//! goes to the render pool: to open the image, if that is not open yet, and, if nobody does so yet, to make the
+//! picture.
 
+mod at_once;
 mod budget;
 mod images;
 mod picture;
@@ -304,12 +306,17 @@ impl Handler {
                 .on_pool(Urgency::Tile, &scope, move |handler| Ok(handler.site(&page)))
                 .await;
         }
-        let (asked, job_scope) = (request.clone(), scope.clone());
-        let ready = self
-            .on_pool(Urgency::Tile, &scope, move |handler| {
-                handler.prepare(&route, &asked, Some(&job_scope))
-            })
-            .await?;
+        // Planning for an open image is less work than a trip to the pool.
+        let ready = match self.prepare(&route, &request, None) {
+            Err(Error::NeedsIo) => {
+                let (asked, job_scope) = (request.clone(), scope.clone());
+                self.on_pool(Urgency::Tile, &scope, move |handler| {
+                    handler.prepare(&route, &asked, Some(&job_scope))
+                })
+                .await?
+            }
+            known => known?,
+        };
         match ready {
             Ready::Reply(reply) => Ok(reply),
             Ready::Render(prepared) => {
@@ -375,7 +382,14 @@ impl Service for Handler {
             Route::Unmatched => self.site_at_once(request),
             _ => match self.prepare(&route, request, None) {
                 Ok(Ready::Reply(reply)) => Some(reply),
-                Ok(_) | Err(Error::NeedsIo) => None,
+                Ok(Ready::Render(prepared)) => {
+                    let picture = self.stored_at_once(&prepared)?;
+                    Some(
+                        self.replies
+                            .picture(request, &prepared, &picture, Family::of(&route)),
+                    )
+                }
+                Ok(Ready::Work(_)) | Err(Error::NeedsIo) => None,
                 Err(error) => Some(self.replies.failed(&error, request, Family::of(&route))),
             },
         })?;

@@ -210,50 +210,62 @@ impl Handler {
             Some(bytes) => bytes,
             None => self.encoded(prepared, scope)?,
         };
+        Ok(self.keep(prepared, body))
+    }
+
+    /// Keeps a finished picture in the cache.
+    pub(super) fn keep(&self, prepared: &Prepared, body: Vec<u8>) -> CachedPicture {
         let picture = CachedPicture {
             body: body.into(),
             etag: prepared.etag(self.replies.fingerprint()).into(),
         };
         self.pictures.insert(&prepared.key, picture.clone());
-        Ok(picture)
+        picture
     }
 
-    /// The stored tile as it is, if that is what was asked for.
-    fn stored_tile(&self, prepared: &Prepared, scope: &CallScope) -> Result<Option<Vec<u8>>, Error> {
+    /// The stored tile that is what was asked for, with its format, if there may be one.
+    pub(super) fn stored_as(&self, prepared: &Prepared) -> Option<(EncodedFormat, TileId)> {
         let plan = &prepared.plan;
         let page = prepared.page();
         let level = &page.levels[plan.level];
-        let stored_as = match plan.output.format {
+        let format = match plan.output.format {
             OutputFormat::Jpeg => EncodedFormat::Jpeg,
             OutputFormat::WebP => EncodedFormat::WebP,
-            _ => return Ok(None),
+            _ => return None,
         };
-        let Some((tile_col, tile_row)) = plan.tile.filter(|_| prepared.is_tile && plan.is_unscaled()) else {
-            return Ok(None);
-        };
+        let (tile_col, tile_row) = plan.tile.filter(|_| prepared.is_tile && plan.is_unscaled())?;
         let grey = page.color_band_count == 1;
         let fits = self.config.codec_passthrough
-            && level.encoded == Some(stored_as)
+            && level.encoded == Some(format)
             && plan.output.quality.is_none()
             && page.bit_depth == 8
             && matches!(page.color_model, ColorModel::Grey | ColorModel::Rgb)
             && page.color_band_count == page.band_count
             && plan.size == page.tile_size
             && pipeline::is_plain(&plan.processing, &plan.turn, grey);
-        if !fits {
-            return Ok(None);
-        }
         let tile = TileId {
             page: u32::try_from(plan.page).unwrap_or(u32::MAX),
             level: level.decoder_level,
             tile_col,
             tile_row,
         };
+        fits.then_some((format, tile))
+    }
+
+    /// The stored tile as it is, if that is what was asked for.
+    pub(super) fn stored_tile(
+        &self,
+        prepared: &Prepared,
+        scope: &CallScope,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let Some((stored_as, tile)) = self.stored_as(prepared) else {
+            return Ok(None);
+        };
         let image = &prepared.image.image;
         let Some(encoded) = image.encoded_tile(tile, &self.config.limits, scope)? else {
             return Ok(None);
         };
-        if encoded.format != stored_as || Size::new(encoded.width, encoded.height) != plan.size {
+        if encoded.format != stored_as || Size::new(encoded.width, encoded.height) != prepared.plan.size {
             return Ok(None);
         }
         let Some(icc) = self.profile(prepared) else {

@@ -10,7 +10,7 @@ mod root;
 mod sequence;
 mod stamp;
 
-pub use file::FileSource;
+pub use file::{FileSource, from_memory};
 pub use identifier::relative_path;
 pub use root::{OpenedFile, Root};
 pub use sequence::{Sequence, SequenceMember};
