@@ -11,11 +11,12 @@ MODULES := $(foreach name,tiff jpeg jpeg2000,$(TARGET)/release/libiiphost_$(name
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-build build install run test format lint docs unit features symbols sdk licenses
+.PHONY: help setup setup-build build install run bench test format lint docs unit features symbols sdk licenses
 
 help:
 	@echo 'make run      build, make sample images if there are none, serve http://127.0.0.1:$(PORT)/'
 	@echo 'make test     every check and every test'
+	@echo 'make bench    the host beside its peer and the floor, as a table (a quarter of an hour)'
 	@echo 'make build    the release build, in $(TARGET)/release'
 	@echo 'make install  what was built, systemd units and a configuration, below PREFIX and DESTDIR'
 	@echo 'make setup    install the system packages that build and tests need'
@@ -55,6 +56,12 @@ install:
 	install -m 644 deploy/systemd/iiphost.sysusers '$(DESTDIR)/usr/lib/sysusers.d/iiphost.conf'
 	[ -e '$(DESTDIR)/etc/iiphost/iiphost.toml' ] || \
 		install -m 644 deploy/iiphost.toml '$(DESTDIR)/etc/iiphost/iiphost.toml'
+
+# Only rows whose names contain a word: make bench ONLY="cached region".
+bench: build
+	@scripts/setup.sh bench
+	$(CARGO) build --locked --release -p iiphost-benches
+	@$(TARGET)/release/bench --host '$(HOST)' --images '$(TARGET)/bench-images' $(ONLY)
 
 test: setup format lint docs unit features symbols sdk licenses
 	@echo 'make test: everything passed'

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the system packages this project needs: setup.sh build|test ...
+# Installs the system packages this project needs: setup.sh build|test|bench ...
 # Silent if nothing is missing. Whatever is missing is named with the reason before anything is installed.
 set -eu
 
@@ -46,6 +46,11 @@ for part in "$@"; do
         need python3-venv "the public IIIF validator runs in Python" python3 -c 'import ensurepip, venv'
         need npm "the tests open viewers published there in the browser" has npm
         need libtiff-tools "the tests let tiffinfo read the pyramids that the host writes" has tiffinfo
+        ;;
+    bench)
+        need iipimage-server "the peer that the host is measured beside" test -x /usr/lib/iipimage-server/iipsrv.fcgi
+        need libopenjp2-tools "opj_compress makes the JPEG 2000 files of the measurement" has opj_compress
+        need libjpeg-turbo-progs "cjpeg makes its JPEG file, djpeg is what it is compared with" has djpeg
         ;;
     *) fail "unknown part: $part" ;;
     esac
