@@ -154,6 +154,134 @@ pub(crate) fn look_up(palette: &[[u8; 3]], indexes: &[u8], format: SampleFormat,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ifd::ByteOrder;
+    use crate::test_file::{Image, Values, open, read_level, write};
+    use iiphost_plugin_api::ColorModel;
+
+    fn decoded(image: &Image) -> (ColorModel, Vec<u8>) {
+        let reader = open(write(std::slice::from_ref(image), ByteOrder::Big, false)).unwrap();
+        (
+            reader.info().pages[0].color_model,
+            read_level(&*reader, 0, 0).unwrap(),
+        )
+    }
+
+    /// TIFF 6.0 section 21, term by term.
+    fn rgb_of(code: [f64; 3], [red, green, blue]: [f64; 3], black_white: [f64; 6]) -> [f64; 3] {
+        let full = |i: usize, range: f64| {
+            (code[i] - black_white[2 * i]) * range / (black_white[2 * i + 1] - black_white[2 * i])
+        };
+        let (y, cb, cr) = (full(0, 255.0), full(1, 127.0), full(2, 127.0));
+        let r = cr * (2.0 - 2.0 * red) + y;
+        let b = cb * (2.0 - 2.0 * blue) + y;
+        [r, (y - blue * b - red * r) / green, b]
+    }
+
+    #[test]
+    fn ycbcr_of_every_subsampling_compression_and_reference_is_turned() {
+        let studio = [16.0, 235.0, 128.0, 240.0, 128.0, 240.0];
+        let full = [0.0, 255.0, 128.0, 255.0, 128.0, 255.0];
+        let (ccir, hdtv) = ([0.299, 0.587, 0.114], [0.2125, 0.7154, 0.0721]);
+        let tenths = |values: &[f64]| {
+            Values::Rational(
+                values
+                    .iter()
+                    .map(|v| ((v * 1e4).round() as u32, 10_000))
+                    .collect(),
+            )
+        };
+        let (width, height) = (13_usize, 10_usize);
+        let luma = |x: usize, y: usize| (x * 17 + y * 23) % 256;
+        let chroma = |x: usize, y: usize, band: usize| 60 + (x * 31 + y * 13 + band * 50) % 140;
+        for (h, v) in [1, 2, 4].into_iter().flat_map(|h| [1, 2, 4].map(|v| (h, v))) {
+            for (coefficients, reference) in [(ccir, full), (hdtv, studio)] {
+                for compression in [1, 5, 8, 32773, 50000] {
+                    let mut units = Vec::new();
+                    for top in (0..height).step_by(v) {
+                        for left in (0..width).step_by(h) {
+                            for (x, y) in (0..v).flat_map(|y| (0..h).map(move |x| (x, y))) {
+                                units.push(luma(left + x, top + y) as u8);
+                            }
+                            units.extend([0, 1].map(|band| chroma(left / h, top / v, band) as u8));
+                        }
+                    }
+                    // The test's writer compresses rows of samples: units are one long row.
+                    let encoded = Image::new(units.len() as u32, 1, 1, 8)
+                        .in_strips(1)
+                        .compressed(compression)
+                        .blocks_of(&units);
+                    let mut image = Image::new(width as u32, height as u32, 3, 8)
+                        .in_strips(height as u32)
+                        .photometric(6)
+                        .compressed(compression)
+                        .tag(529, tenths(&coefficients))
+                        .tag(530, Values::Short(vec![h as u16, v as u16]))
+                        .tag(532, tenths(&reference));
+                    image.blocks = Some(encoded);
+                    let (model, found) = decoded(&image);
+                    assert_eq!(model, ColorModel::Rgb);
+                    for (idx, pixel) in found.as_chunks::<3>().0.iter().enumerate() {
+                        let (x, y) = (idx % width, idx / width);
+                        let code = [luma(x, y), chroma(x / h, y / v, 0), chroma(x / h, y / v, 1)];
+                        let expected = rgb_of(code.map(|c| c as f64), coefficients, reference);
+                        for (found, expected) in pixel.iter().zip(expected) {
+                            let difference = (f64::from(*found) - expected.clamp(0.0, 255.0)).abs();
+                            assert!(
+                                difference < 0.51,
+                                "{h}x{v} {compression} at ({x}, {y}): {difference}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lab_of_every_encoding_arrives_in_that_of_cielab() {
+        // L* 50, a* 20, b* -30 and white, in each encoding.
+        for (photometric, bits, stored, expected) in [
+            (8, 8, [128, 20, 226, 255, 0, 0], [128, 20, 226, 255, 0, 0]),
+            (9, 8, [128, 148, 98, 255, 128, 128], [128, 20, 226, 255, 0, 0]),
+            // T.42: a* / 170 and b* / 200 of the range, from 128 and 96 on.
+            (10, 8, [128, 158, 58, 255, 128, 96], [128, 20, 226, 255, 0, 0]),
+            (
+                8,
+                16,
+                [32768, 5120, 57856, 65535, 0, 0],
+                [32768, 5120, 57856, 65535, 0, 0],
+            ),
+            (
+                9,
+                16,
+                [32640, 37888, 25088, 65280, 32768, 32768],
+                [32768, 5120, 57856, 65535, 0, 0],
+            ),
+        ] {
+            let mut image = Image::new(2, 1, 3, bits).photometric(photometric).compressed(8);
+            image.values = stored.to_vec();
+            let (model, found) = decoded(&image);
+            assert_eq!(model, ColorModel::CieLab);
+            let found: Vec<u64> = match bits {
+                8 => found.iter().map(|&v| u64::from(v)).collect(),
+                _ => found
+                    .as_chunks::<2>()
+                    .0
+                    .iter()
+                    .map(|v| u64::from(u16::from_ne_bytes(*v)))
+                    .collect(),
+            };
+            assert_eq!(found, expected, "{photometric} of {bits} bits");
+        }
+        let mut float = Image::new(1, 1, 3, 32).photometric(8);
+        float.sample_format = 3;
+        float.values = [50.0_f32, 20.0, -30.0].map(|v| u64::from(v.to_bits())).to_vec();
+        let expected: Vec<u8> = [50.0_f32, 20.0, -30.0]
+            .iter()
+            .flat_map(|v| v.to_ne_bytes())
+            .collect();
+        assert_eq!(decoded(&float), (ColorModel::CieLab, expected));
+    }
 
     #[test]
     fn default_ycbcr_is_the_one_of_jfif() {

@@ -433,6 +433,7 @@ mod tests {
             .flat_map(|row| row.bytes().map(|b| u64::from(b - b'0')))
             .collect();
         for (compression, options, hex) in [
+            (2, 0, "350d00355612d035532b40101d0e8743a1d0e8743a1d0e80350ce380"),
             (
                 4,
                 0,
@@ -551,8 +552,15 @@ mod tests {
             let exponent = if v == 0.0 { 0 } else { exponent as u64 };
             u64::from(bits >> 31) << 15 | exponent << 10 | u64::from(bits >> 13 & 0x3ff)
         };
+        let of_24_bits = |v: f64| {
+            let bits = (v as f32).to_bits();
+            let exponent = i64::from(bits >> 23 & 255) - 127 + 63;
+            let exponent = if v == 0.0 { 0 } else { exponent as u64 };
+            u64::from(bits >> 31) << 23 | exponent << 16 | u64::from(bits >> 7 & 0xffff)
+        };
         for (bits, patterns) in [
             (16, values.map(half)),
+            (24, values.map(of_24_bits)),
             (32, values.map(|v| u64::from((v as f32).to_bits()))),
             (64, values.map(f64::to_bits)),
         ] {
@@ -568,6 +576,23 @@ mod tests {
     }
 
     #[test]
+    fn integers_of_64_bits_become_single_precision() {
+        let mut image = Image::new(5, 4, 2, 64);
+        let single = |value: &dyn Fn(u64) -> f32| -> Vec<u8> {
+            image
+                .values
+                .iter()
+                .flat_map(|&v| value(v).to_ne_bytes())
+                .collect()
+        };
+        let (unsigned, signed) = (single(&|v| v as f32), single(&|v| v as i64 as f32));
+        check(&image, &unsigned);
+        check(&image.clone().compressed(8).predicted(2), &unsigned);
+        image.sample_format = 2;
+        check(&image.compressed(5), &signed);
+    }
+
+    #[test]
     fn a_palette_becomes_its_colors() {
         let mut map = vec![0_u16; 48];
         for i in 0..16 {
@@ -575,13 +600,25 @@ mod tests {
         }
         let image = Image::new(21, 6, 1, 4)
             .photometric(3)
-            .tag(320, Values::Short(map));
+            .tag(320, Values::Short(map.clone()));
         let colors: Vec<u8> = image
             .values
             .iter()
             .flat_map(|&v| [v as u8, 0x10 + v as u8, 0xff])
             .collect();
         check(&image, &colors);
+        // Entries of 8 bits in the slots of 16; indexes of 1, 8 and 16 bits.
+        for bits in [1_u32, 8, 16] {
+            let count = 1_usize << bits;
+            let map = (0..3 * count).map(|i| (i * 7 % 251) as u16).collect();
+            let image = Image::new(21, 6, 1, bits)
+                .photometric(3)
+                .compressed(8)
+                .tag(320, Values::Short(map));
+            let color = |&v: &u64| (0..3).map(move |band| ((band * count + v as usize) * 7 % 251) as u8);
+            let colors: Vec<u8> = image.values.iter().flat_map(color).collect();
+            check(&image, &colors);
+        }
     }
 
     #[test]

@@ -324,7 +324,7 @@ fn is_proportional(a: &Picture, b: &Picture) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::ifd::ByteOrder;
-    use crate::test_file::{Image, Values, open, read_level, write};
+    use crate::test_file::{Image, Values, container, open, read_level, write};
 
     #[test]
     fn a_reduced_size_without_a_sample_format_has_that_of_the_picture() {
@@ -433,6 +433,14 @@ mod tests {
         assert_eq!(names, ["red", "green", "blue"]);
         assert_eq!(pages.len(), 4);
         assert_eq!(pages[2].band_count, 3);
+        for (number, image) in images.iter().enumerate() {
+            let found = read_level(&*reader, number as u32, 0).unwrap();
+            let format = pages[number].sample_format;
+            assert!(
+                found == container(image.values.iter().copied(), format),
+                "page {number}"
+            );
+        }
     }
 
     #[test]

@@ -433,6 +433,12 @@ mod tests {
             ),
             (base().tag(258, short(0)), ErrorKind::Format, "0 bits"),
             (base().tag(258, short(33)), ErrorKind::Unsupported, "33 bits"),
+            (
+                Image::new(40, 24, 3, 8).tag(258, Values::Short(vec![5, 6, 5])),
+                ErrorKind::Unsupported,
+                "BitsPerSample differs between samples",
+            ),
+            (base().tag(259, short(50002)), ErrorKind::Unsupported, "JPEG XL"),
             (base().tag(277, short(0)), ErrorKind::Format, "0 samples"),
             (
                 base().tag(259, short(6)),

@@ -114,6 +114,12 @@ impl Image {
         self.tag(254, Values::Long(vec![bits]))
     }
 
+    /// These samples of 8 bits as the blocks of a file.
+    pub(crate) fn blocks_of(mut self, samples: &[u8]) -> Vec<Vec<u8>> {
+        self.values = samples.iter().map(|&sample| u64::from(sample)).collect();
+        self.encode_blocks(ByteOrder::Little)
+    }
+
     /// The stored blocks, before compression, in the order of the file.
     fn block_sizes(&self) -> (u32, u32) {
         self.tile.unwrap_or((self.width, self.rows_per_strip))
@@ -177,7 +183,8 @@ impl Image {
                 bytes.extend(self.floating_point_differences(&row, bands.len()));
             } else {
                 // Integers of 24 bits are stored high byte first in files of either order.
-                let order = if self.bits == 24 { ByteOrder::Big } else { order };
+                let is_packed = self.bits == 24 && self.sample_format != 3;
+                let order = if is_packed { ByteOrder::Big } else { order };
                 bytes.extend(pack(&row, self.bits, order));
             }
         }
