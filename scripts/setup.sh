@@ -45,6 +45,9 @@ for part in "$@"; do
         need chromium "the tests look at the viewer in a browser" has chromium
         need python3-venv "the public IIIF validator runs in Python" python3 -c 'import ensurepip, venv'
         need npm "the tests open viewers published there in the browser" has npm
+        need memcached "the tests let several servers share pictures through it" has memcached
+        need python3-prometheus-client "the tests read the measurements with it" \
+            /usr/bin/python3 -c 'import prometheus_client'
         need libtiff-tools "the tests let tiffinfo read the pyramids that the host writes" has tiffinfo
         ;;
     bench)

@@ -7,12 +7,14 @@
 //!
 //! [`handler`] is the only module that knows all the others. ARCHITECTURE.md tells who may know whom.
 
+pub mod admin;
 pub mod cli;
 pub mod handler;
 
 pub mod error;
 pub mod limits;
 pub mod logging;
+pub mod metrics;
 
 pub mod config;
 pub mod server;

@@ -18,8 +18,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::ThreadId;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
+
+use crate::metrics::{Histogram, Times};
 
 /// How urgent a job is; smaller first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +64,7 @@ thread_local! {
 
 struct Queued {
     order: Reverse<(Urgency, u64)>,
+    since: Instant,
     job: Job,
 }
 
@@ -128,6 +132,37 @@ pub struct Workers {
     urgent: AtomicUsize,
     sequence: AtomicU64,
     limit: usize,
+    paces: [Pace; 2],
+}
+
+/// How long jobs of one urgency wait and take.
+#[derive(Debug, Default)]
+struct Pace {
+    queued: Histogram,
+    worked: Histogram,
+    /// A mean that follows the last dozen jobs, in microseconds.
+    mean_micros: AtomicU64,
+}
+
+/// Jobs shorter than that did nothing, because nobody waited for them any more.
+const SHORTEST_JOB: Duration = Duration::from_micros(20);
+
+impl Pace {
+    fn observe(&self, worked: Duration) {
+        self.worked.observe(worked);
+        if worked < SHORTEST_JOB {
+            return;
+        }
+        let micros = u64::try_from(worked.as_micros()).unwrap_or(u64::MAX);
+        // A reading that another thread overtakes is lost, which a mean can bear.
+        let mean = self.mean_micros.load(Ordering::Relaxed);
+        let next = if mean == 0 {
+            micros
+        } else {
+            mean - mean / 8 + micros / 8
+        };
+        self.mean_micros.store(next, Ordering::Relaxed);
+    }
 }
 
 impl Workers {
@@ -145,6 +180,7 @@ impl Workers {
             urgent: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
             limit,
+            paces: Default::default(),
         })
     }
 
@@ -190,6 +226,57 @@ impl Workers {
         self.queue.lock().len()
     }
 
+    /// Jobs of one urgency waiting.
+    #[must_use]
+    pub fn waiting_of(&self, urgency: Urgency) -> usize {
+        let urgent = self.urgent.load(Ordering::Relaxed);
+        match urgency {
+            Urgency::Tile => urgent,
+            Urgency::Export => self.waiting().saturating_sub(urgent),
+        }
+    }
+
+    /// Threads that are in a job.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.pool.read().busy.load(Ordering::Relaxed)
+    }
+
+    /// How long a job that is queued now will wait, if the jobs before it take as long as others did of
+    /// late.
+    #[must_use]
+    pub fn expected_wait(&self, urgency: Urgency) -> Duration {
+        let before: &[Urgency] = match urgency {
+            Urgency::Tile => &[Urgency::Tile],
+            Urgency::Export => &[Urgency::Tile, Urgency::Export],
+        };
+        let micros = before.iter().fold(0u64, |sum, &urgency| {
+            let mean = self.pace(urgency).mean_micros.load(Ordering::Relaxed);
+            sum.saturating_add(mean.saturating_mul(self.waiting_of(urgency) as u64))
+        });
+        Duration::from_micros(micros / self.threads().max(1) as u64)
+    }
+
+    /// How long jobs of one urgency waited.
+    #[must_use]
+    pub fn queue_times(&self, urgency: Urgency) -> Times {
+        self.pace(urgency).queued.times()
+    }
+
+    /// How long jobs of one urgency took.
+    #[must_use]
+    pub fn job_times(&self, urgency: Urgency) -> Times {
+        self.pace(urgency).worked.times()
+    }
+
+    fn pace(&self, urgency: Urgency) -> &Pace {
+        let [tile, export] = &self.paces;
+        match urgency {
+            Urgency::Tile => tile,
+            Urgency::Export => export,
+        }
+    }
+
     /// Queues a job.
     ///
     /// # Errors
@@ -210,6 +297,7 @@ impl Workers {
             let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
             queue.push(Queued {
                 order: Reverse((urgency, sequence)),
+                since: Instant::now(),
                 job: Box::new(job),
             });
             if urgency == Urgency::Tile {
@@ -291,12 +379,18 @@ impl Workers {
         let Some(queued) = job else {
             return false;
         };
-        let outer = CURRENT.replace(Some(queued.order.0.0));
+        let urgency = queued.order.0.0;
+        let start = Instant::now();
+        self.pace(urgency)
+            .queued
+            .observe(start.duration_since(queued.since));
+        let outer = CURRENT.replace(Some(urgency));
         // A job that panics must not take its thread along; it has told its waiters by its own drop guard.
         if std::panic::catch_unwind(AssertUnwindSafe(queued.job)).is_err() {
             tracing::error!("a render job panicked");
         }
         CURRENT.set(outer);
+        self.pace(urgency).observe(start.elapsed());
         true
     }
 }
@@ -350,6 +444,43 @@ mod tests {
             .map(|_| order.recv_timeout(Duration::from_secs(10)).unwrap())
             .collect();
         assert_eq!(names, ["a", "b", "export"]);
+    }
+
+    #[test]
+    fn the_wait_is_told_from_the_pace_of_late() {
+        let workers = Arc::new(Workers::new(1, 10).unwrap());
+        let (done, order) = mpsc::channel();
+        let end = done.clone();
+        let pause = || std::thread::sleep(Duration::from_millis(20));
+        workers
+            .submit(Urgency::Export, move || {
+                pause();
+                end.send("first").unwrap();
+            })
+            .unwrap();
+        order.recv_timeout(Duration::from_secs(10)).unwrap();
+        while workers.busy() > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(workers.expected_wait(Urgency::Export), Duration::ZERO);
+        let (release, wait) = mpsc::channel::<()>();
+        let (started, is_started) = mpsc::channel();
+        workers
+            .submit(Urgency::Export, move || {
+                started.send(()).unwrap();
+                let _ = wait.recv();
+            })
+            .unwrap();
+        is_started.recv_timeout(Duration::from_secs(10)).unwrap();
+        for _ in 0..3 {
+            workers.submit(Urgency::Export, || ()).unwrap();
+        }
+        assert!(workers.expected_wait(Urgency::Export) >= Duration::from_millis(60));
+        // Tiles overtake exports, and none waits.
+        assert_eq!(workers.expected_wait(Urgency::Tile), Duration::ZERO);
+        assert_eq!(workers.waiting_of(Urgency::Export), 3);
+        assert_eq!(workers.job_times(Urgency::Export).count(), 1);
+        drop(release);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod fixture;
 pub mod image;
 pub mod installed;
 pub mod lighttpd;
+pub mod memcached;
 pub mod nginx;
 pub mod picture;
 pub mod reply;

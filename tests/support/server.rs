@@ -53,6 +53,11 @@ pub fn run<A: Into<OsString>>(arguments: impl IntoIterator<Item = A>, variables:
         .expect("the host's program can be started")
 }
 
+/// Asks a process to end.
+pub fn terminate(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::TERM).expect("the process can be signaled");
+}
+
 /// A TCP port nobody listens on at the moment.
 #[must_use]
 pub fn free_port() -> u16 {

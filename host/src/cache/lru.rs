@@ -89,6 +89,27 @@ impl<V: Clone + Weighted> ByteLru<V> {
         while self.bytes() > self.max_bytes && self.evict_oldest() {}
     }
 
+    /// Drops the entries whose keys are `unwanted`; gives their number. Looks at every entry.
+    pub fn remove_where(&self, unwanted: impl Fn(&[u8]) -> bool) -> usize {
+        let mut removed = 0;
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            let keys: Vec<_> = shard
+                .iter()
+                .map(|(key, _)| key)
+                .filter(|key| unwanted(key))
+                .cloned()
+                .collect();
+            for key in keys {
+                if let Some(entry) = shard.pop(&key) {
+                    self.forget(&key, &entry);
+                    removed += 1;
+                }
+            }
+        }
+        removed
+    }
+
     /// Drops everything.
     pub fn clear(&self) {
         for shard in &self.shards {
@@ -197,6 +218,18 @@ mod tests {
         assert!(small.get(b"a").is_some() && small.get(b"b").is_none());
         small.clear();
         assert_eq!(small.bytes(), 0);
+    }
+
+    #[test]
+    fn entries_can_be_taken_out_by_their_keys() {
+        let cache = ByteLru::new(1 << 20);
+        for key in [b"a1", b"a2", b"b1"] {
+            cache.insert(key, vec![0; 10]);
+        }
+        assert_eq!(cache.remove_where(|key| key.starts_with(b"a")), 2);
+        assert!(cache.get(b"a1").is_none() && cache.get(b"b1").is_some());
+        assert_eq!(cache.remove_where(|_| true), 1);
+        assert_eq!(cache.bytes(), 0);
     }
 
     #[test]

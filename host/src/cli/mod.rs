@@ -6,6 +6,7 @@ mod get;
 mod input;
 mod new_module;
 mod notify;
+mod operate;
 mod serve;
 mod tools;
 
@@ -68,6 +69,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(("pyramid", matches)) => tools::pyramid(matches, &values(matches)),
         Some(("demo", matches)) => tools::demo(matches),
         Some(("get", matches)) => get::run(matches, &values(matches)),
+        Some(("status", matches)) => operate::status(matches, &values(matches)),
+        Some(("purge", matches)) => operate::purge(matches, &values(matches)),
         Some(("check-module", matches)) => check_module::run(matches),
         Some(("new-module", matches)) => new_module::run(matches),
         _ => run_without_subcommand(&matches),
@@ -197,6 +200,8 @@ fn command() -> Command {
             crate::demo::Args::augment_args(Command::new("demo")).about("Make sample images in a folder"),
         )
         .subcommand(get::command())
+        .subcommand(operate::status_command())
+        .subcommand(operate::purge_command())
         .subcommand(check_module::command())
         .subcommand(new_module::command());
     for setting in SETTINGS {

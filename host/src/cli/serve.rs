@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::ArgMatches;
 
+use crate::admin;
 use crate::config::{Config, Values};
 use crate::decoder::{ClaimRule, LoadFailure, ModuleList, Origin, Registry, load_modules};
 use crate::handler::Handler;
@@ -118,6 +119,7 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
         tracing::warn!("FILESYSTEM_PREFIX is not set: every readable image of this machine is served");
     }
     let reopen = config.log_file.clone();
+    let admin_socket = config.admin_socket.clone();
     let registry = registry.with_missing(optional);
     let handler = Arc::new(handler(config, registry, directory, http)?);
     tracing::info!(
@@ -126,6 +128,10 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
         start_ms = start.elapsed().as_millis() as u64,
         "started"
     );
+    let _admin = match &admin_socket {
+        Some(path) => Some(admin::serve(path, commands(handler.clone())).context("ADMIN_SOCKET")?),
+        None => None,
+    };
     super::notify::ready();
     let reload = {
         let handler = handler.clone();
@@ -144,6 +150,21 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
     bound.run(handler, reload).context("cannot serve")?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the operator's commands do.
+fn commands(handler: Arc<Handler>) -> impl Fn(admin::Command) -> serde_json::Value {
+    move |command| match command {
+        admin::Command::Status => handler.status(),
+        admin::Command::Purge { identifier } => match handler.purge(&identifier) {
+            Ok(purged) => serde_json::json!({
+                "closed": purged.closed,
+                "pictures": purged.pictures,
+                "unreached": purged.unreached,
+            }),
+            Err(error) => serde_json::json!({ "error": error.to_string() }),
+        },
+    }
 }
 
 fn listen_config(config: &Config, addresses: Addresses) -> ListenConfig {

@@ -147,7 +147,10 @@ fn texts(value: &DeValue<'_>) -> Result<Vec<String>, String> {
 
 /// The value as a variable would hold it.
 fn setting_text(setting: &Setting, value: &DeValue<'_>) -> Result<String, String> {
-    let takes_list = matches!(setting.kind, SettingKind::Text | SettingKind::Addresses);
+    let takes_list = matches!(
+        setting.kind,
+        SettingKind::Text | SettingKind::Addresses | SettingKind::Servers
+    );
     match value {
         DeValue::Array(list) if takes_list => {
             let entries: Vec<String> = list

@@ -14,6 +14,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cache::MemcachedSettings;
 use crate::limits::Limits;
 
 pub use settings::{SETTINGS, Setting, SettingKind};
@@ -94,6 +95,12 @@ pub struct Config {
     pub max_body_bytes: u64,
     /// `IDLE_TIMEOUT`.
     pub idle_time: Duration,
+    /// `MEMCACHED_SERVERS`, `MEMCACHED_TIMEOUT`, `MEMCACHED_PATIENCE`; no servers = off.
+    pub memcached: MemcachedSettings,
+    /// `SERVER_TIMING`: replies tell how long what took.
+    pub server_timing: bool,
+    /// `ADMIN_SOCKET`: where `iiphost status` and `iiphost purge` reach a running server.
+    pub admin_socket: Option<PathBuf>,
 }
 
 /// Encoder defaults.
@@ -193,12 +200,23 @@ impl Config {
             decoder_modules: read.text("DECODER_MODULES").unwrap_or_default(),
             decoder_options: read.text("DECODER_OPTIONS").unwrap_or_default(),
             decoder_claims: read.text("DECODER_CLAIMS").unwrap_or_default(),
-            web_server_addresses: read.addresses("FCGI_WEB_SERVER_ADDRS"),
+            web_server_addresses: read.list("FCGI_WEB_SERVER_ADDRS"),
             max_connections: read.int("MAX_CONNECTIONS") as usize,
             backlog: read.int("BACKLOG") as u32,
             socket_mode: read.octal("SOCKET_MODE"),
             max_body_bytes: read.int("MAX_BODY_SIZE") as u64,
             idle_time: Duration::from_secs(read.int("IDLE_TIMEOUT") as u64),
+            memcached: MemcachedSettings {
+                servers: read.list("MEMCACHED_SERVERS"),
+                // 0 and less mean "never"; memcached takes more than thirty days for a date.
+                seconds: read.int("MEMCACHED_TIMEOUT").clamp(0, 30 * 86_400) as u32,
+                patience: Duration::from_millis(read.int("MEMCACHED_PATIENCE") as u64),
+            },
+            server_timing: read.bool("SERVER_TIMING"),
+            admin_socket: read
+                .os("ADMIN_SOCKET")
+                .filter(|p| !p.is_empty())
+                .map(PathBuf::from),
         };
         (config, read.into_problems())
     }
@@ -228,6 +246,9 @@ impl Config {
             socket_mode: None,
             max_body_bytes: 0,
             idle_time: Duration::ZERO,
+            memcached: nothing.memcached,
+            server_timing: false,
+            admin_socket: None,
             limits: Limits {
                 max_decoded_pixels: nothing.limits.max_decoded_pixels,
                 max_request_bytes: nothing.limits.max_request_bytes,

@@ -15,6 +15,8 @@ pub enum SettingKind {
     Addresses,
     /// Permission bits in octal.
     Octal,
+    /// A list of memcached servers, separated by commas.
+    Servers,
 }
 
 /// One setting.
@@ -45,12 +47,14 @@ impl Setting {
         match self.kind {
             SettingKind::Boolean => "0 or 1".into(),
             SettingKind::Integer(i64::MIN, i64::MAX) => "a whole number".into(),
+            SettingKind::Integer(i64::MIN, max) => format!("a whole number, {max} or less"),
             SettingKind::Integer(min, i64::MAX) => format!("a whole number, {min} or more"),
             SettingKind::Integer(min, max) => format!("{min} to {max}"),
             SettingKind::Number(min, f64::INFINITY) => format!("a number, {min} or more"),
             SettingKind::Number(min, max) => format!("{min} to {max}"),
             SettingKind::Text => "text".into(),
             SettingKind::Addresses => "IPv4 addresses, separated by commas".into(),
+            SettingKind::Servers => "host, host:port, [ip6]:port or /path, separated by commas".into(),
             SettingKind::Octal => "octal permission bits, as in 660".into(),
         }
     }
@@ -81,7 +85,7 @@ const fn own(name: &'static str, kind: SettingKind, default: &'static str, help:
     }
 }
 
-use SettingKind::{Addresses, Boolean, Integer, Number, Octal, Text};
+use SettingKind::{Addresses, Boolean, Integer, Number, Octal, Servers, Text};
 
 /// Every setting, in the order of `--help`.
 pub const SETTINGS: &[Setting] = &[
@@ -343,6 +347,36 @@ pub const SETTINGS: &[Setting] = &[
         Integer(1, 86_400),
         "60",
         "seconds a connection may wait for its next request",
+    ),
+    inherited(
+        "MEMCACHED_SERVERS",
+        Servers,
+        "",
+        "memcached servers that share pictures, separated by commas: host, host:port, [ip6]:port or /path; empty = off",
+    ),
+    inherited(
+        "MEMCACHED_TIMEOUT",
+        Integer(i64::MIN, i64::MAX),
+        "86400",
+        "seconds memcached keeps a picture, at most thirty days; 0 or less = no limit",
+    ),
+    own(
+        "MEMCACHED_PATIENCE",
+        Integer(1, 10_000),
+        "50",
+        "milliseconds to wait for memcached before a picture is made without it",
+    ),
+    own(
+        "ADMIN_SOCKET",
+        Text,
+        "",
+        "path of the UNIX socket for iiphost status and iiphost purge; empty = none",
+    ),
+    own(
+        "SERVER_TIMING",
+        Boolean,
+        "0",
+        "tell in a Server-Timing field where a reply came from and how long it took",
     ),
     inherited(
         "KAKADU_READMODE",

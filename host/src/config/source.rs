@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::net::Ipv4Addr;
 use std::path::Path;
+use std::str::FromStr;
 
 use super::file::{FileValue, FileValues};
 use super::settings::{SETTINGS, Setting, SettingKind};
@@ -267,20 +267,21 @@ impl<'a> Reader<'a> {
         nearest
     }
 
-    pub(super) fn addresses(&mut self, name: &str) -> Vec<Ipv4Addr> {
+    /// The parts of a list, without those that are wrong.
+    pub(super) fn list<T: FromStr>(&mut self, name: &str) -> Vec<T> {
         let setting = Self::setting(name);
         let Some((value, origin)) = self.raw(name) else {
             return Vec::new();
         };
         let text = value.to_string_lossy().into_owned();
-        let mut addresses = Vec::new();
+        let mut parts = Vec::new();
         for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
             match part.parse() {
-                Ok(address) => addresses.push(address),
+                Ok(part) => parts.push(part),
                 Err(_) => self.problem(setting, origin, part, "the rest of the list"),
             }
         }
-        addresses
+        parts
     }
 
     pub(super) fn octal(&mut self, name: &str) -> Option<u32> {

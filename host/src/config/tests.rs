@@ -131,6 +131,9 @@ fn replies_depend_on_what_changes_their_bytes_alone() {
         ("MAX_CONNECTIONS", "9"),
         ("VERBOSITY", "5"),
         ("LOGFILE", "/var/log/iiphost.log"),
+        ("MEMCACHED_SERVERS", "a,b"),
+        ("SERVER_TIMING", "1"),
+        ("ADMIN_SOCKET", "/run/iiphost/admin"),
     ] {
         assert_eq!(of_replies(&[(name, value)]), plain, "{name}");
     }
@@ -182,4 +185,56 @@ fn the_older_switch_for_profiles_counts_where_the_newer_limit_is_not_set() {
     assert_eq!(bytes(&[("EMBED_ICC", "0")]), 0);
     assert_eq!(bytes(&[("EMBED_ICC", "1")]), 65_536);
     assert_eq!(bytes(&[("EMBED_ICC", "0"), ("MAX_ICC", "100")]), 100);
+}
+
+#[test]
+fn memcached_is_off_unless_named_and_its_times_have_bounds() {
+    let (off, problems) = config(&[]);
+    assert!(off.memcached.servers.is_empty() && problems.is_empty());
+    assert_eq!(off.memcached.seconds, 86_400);
+    for (text, seconds) in [("0", 0), ("-1", 0), ("99999999", 2_592_000), ("60", 60)] {
+        assert_eq!(
+            config(&[("MEMCACHED_TIMEOUT", text)]).0.memcached.seconds,
+            seconds
+        );
+    }
+    let (mixed, problems) = config(&[("MEMCACHED_SERVERS", "one, two:0,[::1]:99")]);
+    let servers: Vec<_> = mixed.memcached.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["one:11211", "[::1]:99"]);
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].severity == Severity::Warning && problems[0].message.contains("two:0"));
+}
+
+/// The table of settings as docs/settings.md has it.
+fn table() -> String {
+    let mut table =
+        "| Variable | Flag | Meaning | Accepts | Default |\n| --- | --- | --- | --- | --- |\n".to_owned();
+    for setting in SETTINGS {
+        let default = match setting.default {
+            "" => "none".to_owned(),
+            default => format!("`{default}`"),
+        };
+        let mark = if setting.inherited { " ¹" } else { "" };
+        table.push_str(&format!(
+            "| `{}`{mark} | `--{}` | {} | {} | {default} |\n",
+            setting.name,
+            setting.flag(),
+            setting.help.replace('|', "\\|"),
+            setting.range()
+        ));
+    }
+    table
+}
+
+#[test]
+fn the_documentation_has_every_setting_as_it_is() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let start = text.find("| Variable |").expect("the table");
+    let end = start + text[start..].find("\n\n").expect("text behind the table") + 1;
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, [&text[..start], &table(), &text[end..]].concat()).unwrap();
+        return;
+    }
+    assert_eq!(&text[start..end], table(), "UPDATE_GOLDEN=1 writes it anew");
 }

@@ -83,6 +83,20 @@ impl Handles {
         self.registry.faults().clear();
     }
 
+    /// Closes some images; running requests keep theirs to their end. Gives the paths of those closed.
+    pub fn close_where(&self, wanted: impl Fn(&OpenImage) -> bool) -> Vec<PathBuf> {
+        let mut open = self.open.lock();
+        let paths: Vec<PathBuf> = open
+            .iter()
+            .filter(|(_, image)| wanted(image))
+            .map(|(path, _)| path.clone())
+            .collect();
+        let closed: Vec<_> = paths.iter().map(|path| open.pop(path)).collect();
+        drop(open);
+        drop(closed);
+        paths
+    }
+
     /// Looks an image up without opening it: costs one `stat`.
     ///
     /// # Errors

@@ -28,6 +28,6 @@ impl Handler {
         image.known_metadata(MetadataKind::Icc)?;
         let scope = CallScope::with_time(TIME);
         let body = from_memory(|| self.stored_tile(prepared, &scope))?.ok()??;
-        Some(self.keep(prepared, body))
+        Some(self.keep(prepared, body.into_boxed_slice().into()))
     }
 }

@@ -1,7 +1,10 @@
 //! Images for the protocols: opened through the pool of handles, sequences found in their folder.
 
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use iiphost_plugin_api::MetadataKind;
 use lru::LruCache;
@@ -17,24 +20,63 @@ use crate::source::{Sequence, Stamp};
 /// Sequences remembered at most.
 const MAX_SEQUENCES: usize = 256;
 
+/// Folders whose names of sequences are remembered at most.
+const MAX_FOLDERS: usize = 64;
+
+/// A folder that changed less than that ago may change again without a new time: it is listed anew.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// How long one request waits for another that opens the same image; then it opens it, too.
+const OPENING_TIME: Duration = Duration::from_secs(5);
+
 /// The state of a folder, and the sequence found in it.
 type Found = (Stamp, Arc<Sequence>);
+
+/// The state of a folder, and the names of all sequences in it.
+type Names = (Stamp, Arc<HashSet<Vec<u8>>>);
+
+/// Images that are being opened, each by one request while the others wait.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    paths: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
+}
+
+impl Opening {
+    /// Runs `open` when nobody else opens the path, or when that takes too long.
+    fn in_turn<T>(&self, path: &Path, deadline: Instant, open: impl FnOnce() -> T) -> T {
+        let turn = self.paths.lock().entry(path.to_owned()).or_default().clone();
+        let until = deadline.min(Instant::now() + OPENING_TIME);
+        let held = turn.try_lock_until(until);
+        let opened = open();
+        drop(held);
+        let mut paths = self.paths.lock();
+        // The map and this request: nobody else waits.
+        if paths.get(path).is_some_and(|t| Arc::ptr_eq(t, &turn)) && Arc::strong_count(&turn) == 2 {
+            paths.remove(path);
+        }
+        opened
+    }
+}
 
 /// Sequences found, by identifier, for as long as their folder is unchanged.
 #[derive(Debug)]
 pub(super) struct Sequences {
     known: Mutex<LruCache<Vec<u8>, Found>>,
+    /// Names of sequences by folder: what is not there costs no listing of the folder.
+    folders: Mutex<LruCache<PathBuf, Names>>,
 }
 
 impl Sequences {
     pub(super) fn new() -> Self {
         Self {
             known: Mutex::new(LruCache::unbounded()),
+            folders: Mutex::new(LruCache::unbounded()),
         }
     }
 
     pub(super) fn clear(&self) {
         self.known.lock().clear();
+        self.folders.lock().clear();
     }
 }
 
@@ -43,6 +85,7 @@ impl Sequences {
 pub(super) struct Provider<'a> {
     pub(super) handles: &'a Handles,
     pub(super) sequences: &'a Sequences,
+    pub(super) opening: &'a Opening,
     pub(super) limits: &'a Limits,
     pub(super) pattern: &'a str,
     /// `None` on an I/O thread: only what is open already is given, all else is [`Error::NeedsIo`].
@@ -65,7 +108,9 @@ impl Provider<'_> {
             (Opened::Ready(image), _) => Ok(Some(image)),
             (Opened::Missing, _) => Ok(None),
             (Opened::Closed, None) => Err(Error::NeedsIo),
-            (Opened::Closed, Some(scope)) => self.handles.open(identifier, path, self.limits, scope),
+            (Opened::Closed, Some(scope)) => self.opening.in_turn(path, scope.deadline(), || {
+                self.handles.open(identifier, path, self.limits, scope)
+            }),
         }
     }
 
@@ -99,6 +144,10 @@ impl Provider<'_> {
         {
             return Ok(Some(sequence.clone()));
         }
+        let stem = base.file_name().unwrap_or_default().as_bytes();
+        if !self.names_in(folder, stamp)?.contains(stem) {
+            return Ok(None);
+        }
         if self.scope.is_none() {
             return Err(Error::NeedsIo);
         }
@@ -114,6 +163,34 @@ impl Provider<'_> {
             known.pop_lru();
         }
         Ok(Some(sequence))
+    }
+}
+
+impl Provider<'_> {
+    /// The names of all sequences in a folder of this state.
+    fn names_in(&self, folder: &Path, stamp: Stamp) -> Result<Arc<HashSet<Vec<u8>>>, Error> {
+        if let Some((known, names)) = self.sequences.folders.lock().get(folder)
+            && *known == stamp
+        {
+            return Ok(names.clone());
+        }
+        if self.scope.is_none() {
+            return Err(Error::NeedsIo);
+        }
+        let (root, pattern) = (self.handles.root(), self.pattern.as_bytes());
+        let names = self
+            .handles
+            .with_descriptors(folder, || Sequence::names_in(root, folder, pattern))?;
+        let names = Arc::new(names);
+        let age = SystemTime::now().duration_since(stamp.modified());
+        if age.is_ok_and(|age| age > SETTLED) {
+            let mut folders = self.sequences.folders.lock();
+            folders.put(folder.to_owned(), (stamp, names.clone()));
+            while folders.len() > MAX_FOLDERS {
+                folders.pop_lru();
+            }
+        }
+        Ok(names)
     }
 }
 
@@ -219,5 +296,41 @@ impl OpenedImage for ImageHandle {
             None if self.may_read => Ok(self.image.metadata(MetadataKind::Xmp)),
             None => Err(Error::NeedsIo),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn an_image_is_opened_by_one_at_a_time_and_others_do_not_wait_for_it() {
+        let opening = Opening::default();
+        let running = AtomicUsize::new(0);
+        let far = Instant::now() + Duration::from_secs(60);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    opening.in_turn(Path::new("a"), far, || {
+                        assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0);
+                        // Another image meanwhile.
+                        opening.in_turn(Path::new("b"), far, || ());
+                        running.fetch_sub(1, Ordering::SeqCst);
+                    });
+                });
+            }
+        });
+        assert!(opening.paths.lock().is_empty());
+        // Who has waited long enough opens it beside the one who does not end.
+        let near = Instant::now() + Duration::from_millis(20);
+        opening.in_turn(Path::new("a"), far, || {
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| opening.in_turn(Path::new("a"), near, || 1));
+                assert_eq!(other.join().unwrap(), 1);
+            });
+        });
+        assert!(opening.paths.lock().is_empty());
     }
 }

@@ -5,11 +5,15 @@
 //! goes to the render pool: to open the image, if that is not open yet, and, if nobody does so yet, to make the
 //! picture.
 
+mod admission;
 mod at_once;
 mod budget;
 mod images;
+mod making;
 mod picture;
+mod purge;
 mod reply;
+mod report;
 mod samples;
 mod site;
 
@@ -17,23 +21,25 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
-use crate::cache::{ByteLru, Flights};
+use crate::cache::{ByteLru, Flights, Memcached};
 use crate::config::Config;
 use crate::decoder::{CallScope, Handles, Registry};
 use crate::encode::EncoderConfig;
 use crate::error::Error;
+use crate::metrics::{Metrics, Origin, Protocol};
 use crate::protocol::dispatch::Route;
 use crate::protocol::iiif::IiifSettings;
 use crate::protocol::uri_map::UriMap;
 use crate::protocol::{self, Answer, Base, iip};
 use crate::server::{Cancel, Method, PendingResponse, Request, Response, Service, reply as plain};
 use crate::source::Root;
-use crate::workers::{QueueFull, Urgency, Workers};
+use crate::workers::{Urgency, Workers};
 
 use budget::Budget;
-use images::{ImageHandle, Provider, Sequences};
+use images::{ImageHandle, Opening, Provider, Sequences};
+pub use purge::Purged;
+
+use making::Outcome;
 use picture::{CachedPicture, Prepared};
 use reply::{Family, Replies};
 
@@ -46,19 +52,23 @@ pub struct Handler {
     uri_map: UriMap,
     handles: Handles,
     sequences: Sequences,
+    opening: Opening,
     pictures: ByteLru<CachedPicture>,
     statistics: ByteLru<picture::KeptStatistics>,
-    flights: Flights<Result<CachedPicture, Arc<Error>>>,
+    flights: Flights<Outcome>,
+    memcached: Option<Memcached>,
+    metrics: Metrics,
     workers: Arc<Workers>,
     memory: Arc<Budget>,
     replies: Replies,
+    listing: site::Listing,
     started: Instant,
 }
 
 /// What a request came to before any picture is made.
 enum Ready {
-    /// The reply.
-    Reply(Response),
+    /// The reply; of a picture, where it came from.
+    Reply(Response, Option<Origin>),
     /// A picture that is in no cache.
     Render(Box<Prepared>),
     /// Samples or framed tiles: made for this request alone.
@@ -84,6 +94,10 @@ impl Handler {
         let (Some(iiif), Some(workers), true) = (iiif, workers, problems.is_empty()) else {
             return Err(problems);
         };
+        let memcached = match memcached_of(&config) {
+            Ok(memcached) => memcached,
+            Err(error) => return Err(vec![format!("MEMCACHED_SERVERS: no thread: {error}")]),
+        };
         let encoders = picture::encoder_config(&config);
         // A tenth of the cache at most for statistics, which are small and dear.
         let statistics = ByteLru::new((config.image_cache_bytes / 10).max(1 << 20));
@@ -103,12 +117,16 @@ impl Handler {
             uri_map,
             handles,
             sequences: Sequences::new(),
+            opening: Opening::default(),
             pictures: ByteLru::new(config.image_cache_bytes),
             statistics,
             flights: Flights::new(),
+            memcached,
+            metrics: Metrics::default(),
             workers,
             memory: Budget::new(config.render_memory_bytes),
             replies: Replies::new(&config),
+            listing: site::Listing::default(),
             started: Instant::now(),
             config,
         })
@@ -119,6 +137,7 @@ impl Handler {
         self.pictures.clear();
         self.statistics.clear();
         self.sequences.clear();
+        self.listing.clear();
         self.handles.clear();
     }
 
@@ -132,6 +151,7 @@ impl Handler {
         Provider {
             handles: &self.handles,
             sequences: &self.sequences,
+            opening: &self.opening,
             limits: &self.config.limits,
             pattern: &self.config.filename_pattern,
             scope,
@@ -198,14 +218,15 @@ impl Handler {
     fn prepare(&self, route: &Route, request: &Request, scope: Option<&CallScope>) -> Result<Ready, Error> {
         let family = Family::of(route);
         match self.ask(route, request, &self.provider(scope))? {
-            Answer::Reply(response) => Ok(Ready::Reply(self.replies.plain(response, family))),
+            Answer::Reply(response) => Ok(Ready::Reply(self.replies.plain(response, family), None)),
             Answer::Document { image, response } => Ok(Ready::Reply(
                 self.replies.document(request, &image, response, family),
+                None,
             )),
             Answer::Picture(picture) => {
                 let prepared = self.prepare_picture(&picture)?;
                 Ok(match self.known_reply(request, &prepared, family) {
-                    Some(reply) => Ready::Reply(reply),
+                    Some((reply, origin)) => Ready::Reply(reply, Some(origin)),
                     None => Ready::Render(Box::new(prepared)),
                 })
             }
@@ -214,12 +235,18 @@ impl Handler {
     }
 
     /// The reply to a picture that needs no work: unchanged, or in the cache.
-    fn known_reply(&self, request: &Request, prepared: &Prepared, family: Family) -> Option<Response> {
+    fn known_reply(
+        &self,
+        request: &Request,
+        prepared: &Prepared,
+        family: Family,
+    ) -> Option<(Response, Origin)> {
         if let Some(unchanged) = self.replies.unchanged(request, prepared, family) {
-            return Some(unchanged);
+            return Some((unchanged, Origin::NotModified));
         }
         let picture = self.pictures.get(&prepared.key)?;
-        Some(self.replies.picture(request, prepared, &picture, family))
+        let reply = self.replies.picture(request, prepared, &picture, family);
+        Some((reply, Origin::Memory))
     }
 
     /// What has an answer without any image: methods, the host's own pages.
@@ -240,70 +267,19 @@ impl Handler {
         }
     }
 
-    fn retry_after(&self) -> Duration {
-        // Seconds until the queue has drained at a guess of 20 ms a job.
-        let jobs = self.workers.waiting() / self.workers.threads().max(1);
-        Duration::from_millis(jobs as u64 * 20).max(Duration::from_secs(1))
-    }
-
-    fn overloaded(&self, full: &QueueFull) -> Error {
-        Error::Unavailable {
-            reason: full.to_string(),
-            retry_after: self.retry_after(),
-        }
-    }
-
-    /// Runs a closure on the render pool and waits for it until the deadline.
-    async fn on_pool<T: Send + 'static>(
-        self: &Arc<Self>,
-        urgency: Urgency,
-        scope: &CallScope,
-        work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let (sender, receiver) = oneshot::channel();
-        let handler = self.clone();
-        let job_scope = scope.clone();
-        let job = move || {
-            if sender.is_closed() || job_scope.is_abandoned() {
-                return;
-            }
-            // Nobody listens any more if this fails; the work was done for nothing.
-            let _ = sender.send(work(&handler));
-        };
-        self.workers
-            .submit(urgency, job)
-            .map_err(|full| self.overloaded(&full))?;
-        self.until_deadline(scope, receiver)
-            .await?
-            .map_err(|_| Error::fault("render", "a job was lost"))?
-    }
-
-    async fn until_deadline<F: Future>(&self, scope: &CallScope, future: F) -> Result<F::Output, Error> {
-        tokio::time::timeout_at(scope.deadline().into(), future)
-            .await
-            .map_err(|_| Error::Unavailable {
-                reason: format!(
-                    "not finished within {} s (REQUEST_TIMEOUT)",
-                    self.config.limits.request_time.as_secs()
-                ),
-                retry_after: self.retry_after(),
-            })
-    }
-
     /// The rest of a request that could not be answered at once.
     async fn work(
         self: Arc<Self>,
         route: Route,
         request: Arc<Request>,
         abandoned: Cancel,
-    ) -> Result<Response, Error> {
+    ) -> Result<Answered, Error> {
         let deadline = Instant::now() + self.config.limits.request_time;
         let scope = CallScope::new(deadline, abandoned.into_flag());
         let family = Family::of(&route);
         if matches!(route, Route::Unmatched) {
-            let page = request.clone();
             return self
-                .on_pool(Urgency::Tile, &scope, move |handler| Ok(handler.site(&page)))
+                .on_pool(Urgency::Tile, &scope, move |handler| Ok(handler.site().into()))
                 .await;
         }
         // Planning for an open image is less work than a trip to the pool.
@@ -318,45 +294,87 @@ impl Handler {
             known => known?,
         };
         match ready {
-            Ready::Reply(reply) => Ok(reply),
+            Ready::Reply(response, origin) => Ok(Answered {
+                origin,
+                ..response.into()
+            }),
             Ready::Render(prepared) => {
-                let picture = self.make(&prepared, &scope).await?;
-                Ok(self.replies.picture(&request, &prepared, &picture, family))
+                let made = self.make(&prepared, &scope).await?;
+                let response = self.replies.picture(&request, &prepared, &made.picture, family);
+                Ok(Answered {
+                    origin: Some(made.origin),
+                    queued: made.queued,
+                    worked: made.worked,
+                    ..response.into()
+                })
             }
             Ready::Work(answer) => {
                 let job_scope = scope.clone();
                 self.on_pool(Urgency::Export, &scope, move |handler| {
-                    handler.samples_or_tiles(*answer, &request, family, &job_scope)
+                    let response = handler.samples_or_tiles(*answer, &request, family, &job_scope)?;
+                    Ok(response.into())
                 })
                 .await
             }
         }
     }
 
-    /// Makes a picture, or waits for the one who makes it already.
-    async fn make(self: &Arc<Self>, prepared: &Prepared, scope: &CallScope) -> Result<CachedPicture, Error> {
-        let (waiter, leads) = self.flights.join(&prepared.key);
-        if leads {
-            let (handler, job) = (self.clone(), prepared.clone());
-            // The work belongs to all who wait for it: it stops when the last one leaves.
-            let job_scope = CallScope::new(scope.deadline(), waiter.abandoned());
-            let ticket = waiter.ticket();
-            let guard = picture::FinishGuard::new(self.clone(), prepared.key.clone(), ticket);
-            let submitted = self.workers.submit(prepared.urgency, move || {
-                let result = if job_scope.is_abandoned() {
-                    Err(Error::Cancelled)
-                } else {
-                    handler.render(&job, &job_scope)
-                };
-                guard.finish(result);
-            });
-            submitted.map_err(|full| self.overloaded(&full))?;
+    /// The last thing done to a reply: it is counted, timed and logged.
+    fn sent(&self, request: &Request, route: &Route, answered: Answered, time: Duration) -> Response {
+        let Answered {
+            mut response, origin, ..
+        } = answered;
+        if self.config.server_timing {
+            let origin = origin.map_or("none", Origin::name);
+            let millis = |time: Duration| time.as_secs_f64() * 1e3;
+            let (queued, worked) = (millis(answered.queued), millis(answered.worked));
+            let total = millis(time);
+            response.push(
+                "Server-Timing",
+                format!(
+                    "origin;desc={origin}, queue;dur={queued:.3}, make;dur={worked:.3}, total;dur={total:.3}"
+                ),
+            );
         }
-        let result = self.until_deadline(scope, waiter.wait()).await?;
-        result
-            .unwrap_or_else(|| Err(Arc::new(Error::fault("render", "a job was lost"))))
-            .map_err(|error| Error::shared(&error))
+        if let Some(origin) = origin {
+            self.metrics.had_from(origin);
+        }
+        let protocol = reply::protocol_of(route);
+        self.metrics
+            .replied(protocol, response.status, response.body.len(), time);
+        self.replies.log(request, &response, time);
+        response
     }
+}
+
+/// A reply, and how it came about.
+struct Answered {
+    response: Response,
+    origin: Option<Origin>,
+    queued: Duration,
+    worked: Duration,
+}
+
+impl From<Response> for Answered {
+    fn from(response: Response) -> Self {
+        Self {
+            response,
+            origin: None,
+            queued: Duration::ZERO,
+            worked: Duration::ZERO,
+        }
+    }
+}
+
+fn memcached_of(config: &Config) -> std::io::Result<Option<Memcached>> {
+    let settings = &config.memcached;
+    if settings.servers.is_empty() {
+        return Ok(None);
+    }
+    for server in &settings.servers {
+        tracing::info!(%server, "pictures are shared by memcached");
+    }
+    Memcached::start(settings.clone()).map(Some)
 }
 
 /// How long a call of a module may last after its deadline before it counts as hanging. As long as it was
@@ -378,23 +396,29 @@ impl Service for Handler {
     fn try_answer(&self, request: &Request) -> Option<Response> {
         let start = Instant::now();
         let route = Route::of(request, &self.uri_map);
-        let reply = self.early(&route, request).or_else(|| match route {
-            Route::Unmatched => self.site_at_once(request),
-            _ => match self.prepare(&route, request, None) {
-                Ok(Ready::Reply(reply)) => Some(reply),
-                Ok(Ready::Render(prepared)) => {
-                    let picture = self.stored_at_once(&prepared)?;
-                    Some(
-                        self.replies
-                            .picture(request, &prepared, &picture, Family::of(&route)),
-                    )
-                }
-                Ok(Ready::Work(_)) | Err(Error::NeedsIo) => None,
-                Err(error) => Some(self.replies.failed(&error, request, Family::of(&route))),
+        let answered = match self.early(&route, request) {
+            Some(response) => response.into(),
+            None => match &route {
+                Route::Unmatched => self.site_at_once(request)?.into(),
+                route => match self.prepare(route, request, None) {
+                    Ok(Ready::Reply(response, origin)) => Answered {
+                        origin,
+                        ..response.into()
+                    },
+                    Ok(Ready::Render(prepared)) => {
+                        let picture = self.stored_at_once(&prepared)?;
+                        let family = Family::of(route);
+                        Answered {
+                            origin: Some(Origin::Made),
+                            ..self.replies.picture(request, &prepared, &picture, family).into()
+                        }
+                    }
+                    Ok(Ready::Work(_)) | Err(Error::NeedsIo) => return None,
+                    Err(error) => self.replies.failed(&error, request, Family::of(route)).into(),
+                },
             },
-        })?;
-        self.replies.log(request, &reply, start.elapsed());
-        Some(reply)
+        };
+        Some(self.sent(request, &route, answered, start.elapsed()))
     }
 
     fn answer(self: Arc<Self>, request: Request, abandoned: Cancel) -> PendingResponse {
@@ -402,23 +426,27 @@ impl Service for Handler {
             let start = Instant::now();
             let request = Arc::new(request);
             let route = Route::of(&request, &self.uri_map);
-            let family = Family::of(&route);
-            let reply = match self.clone().work(route, request.clone(), abandoned).await {
-                Ok(reply) => reply,
-                Err(error) => self.replies.failed(&error, &request, family),
+            let answered = match self.clone().work(route.clone(), request.clone(), abandoned).await {
+                Ok(answered) => answered,
+                Err(error) => self.replies.failed(&error, &request, Family::of(&route)).into(),
             };
-            self.replies.log(&request, &reply, start.elapsed());
-            reply
+            self.sent(&request, &route, answered, start.elapsed())
         })
     }
 
     fn refuse(&self, request: Option<&Request>, error: &Error) -> Response {
-        let family = request.map_or(Family::Other, |r| Family::of(&Route::of(r, &self.uri_map)));
-        let reply = self.replies.error(error, family);
-        if let Some(request) = request {
-            self.replies.log(request, &reply, Duration::ZERO);
+        let route = request.map(|request| Route::of(request, &self.uri_map));
+        let family = route.as_ref().map_or(Family::Other, Family::of);
+        let response = self.replies.error(error, family);
+        match (request, route) {
+            (Some(request), Some(route)) => self.sent(request, &route, response.into(), Duration::ZERO),
+            _ => {
+                let (status, bytes) = (response.status, response.body.len());
+                self.metrics
+                    .replied(Protocol::Host, status, bytes, Duration::ZERO);
+                response
+            }
         }
-        reply
     }
 }
 

@@ -1,7 +1,6 @@
 //! Making one picture: plan, cache key, stored tile or decoded pixels, steps, encoding.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use iiphost_plugin_api::{ColorModel, EncodedFormat, MetadataKind, Region, Resolution, TileId};
@@ -9,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::images::ImageHandle;
 use super::{Handler, iip};
-use crate::cache::{Ticket, Weighted};
+use crate::cache::Weighted;
 use crate::config::{Config, Interpolation};
 use crate::decoder::{CallScope, OpenImage, RegionReader};
 use crate::encode::{self, EncoderConfig, Metadata, Settings, exif, jpeg_markers, webp_container};
@@ -70,21 +69,28 @@ impl Prepared {
         self.image.image.info.page(self.plan.page)
     }
 
-    /// A strong validator: the same on every machine with the same file and configuration.
-    pub(super) fn etag(&self, fingerprint: &[u8]) -> String {
+    /// A hash of everything that decides the bytes: the same on every machine with the same file and
+    /// configuration.
+    pub(super) fn shared_hash(&self, fingerprint: &[u8]) -> [u8; 32] {
         let image = &self.image.image;
         let mut text = Vec::with_capacity(self.key.len());
         image.stamp.write_shared_key(&mut text);
         write_rest_of_key(&mut text, image, &self.plan, &self.settings, self.is_tile);
-        let hash = Sha256::new()
+        Sha256::new()
             .chain_update(fingerprint)
             .chain_update((self.image.identifier().len() as u64).to_le_bytes())
             .chain_update(self.image.identifier())
             .chain_update(&text)
-            .finalize();
+            .finalize()
+            .into()
+    }
+
+    /// A strong validator.
+    pub(super) fn etag(&self, fingerprint: &[u8]) -> String {
         let mut etag = String::with_capacity(34);
         etag.push('"');
-        hash.iter()
+        self.shared_hash(fingerprint)
+            .iter()
             .take(16)
             .for_each(|byte| etag.push_str(&format!("{byte:02x}")));
         etag.push('"');
@@ -114,55 +120,6 @@ fn write_rest_of_key(key: &mut Vec<u8>, image: &OpenImage, plan: &Plan, settings
     ]);
     key.extend_from_slice(&quality.to_le_bytes());
     plan.write_key(key);
-}
-
-/// Ends a flight whatever happens to its job.
-pub(super) struct FinishGuard {
-    handler: Arc<Handler>,
-    key: Vec<u8>,
-    ticket: Ticket<Result<CachedPicture, Arc<Error>>>,
-    finished: bool,
-}
-
-impl FinishGuard {
-    pub(super) fn new(
-        handler: Arc<Handler>,
-        key: Vec<u8>,
-        ticket: Ticket<Result<CachedPicture, Arc<Error>>>,
-    ) -> Self {
-        Self {
-            handler,
-            key,
-            ticket,
-            finished: false,
-        }
-    }
-
-    pub(super) fn finish(mut self, result: Result<CachedPicture, Error>) {
-        self.finished = true;
-        self.handler
-            .flights
-            .finish(&self.key, &self.ticket, result.map_err(Arc::new));
-    }
-}
-
-impl Drop for FinishGuard {
-    fn drop(&mut self) {
-        if self.finished {
-            return;
-        }
-        let error = if std::thread::panicking() {
-            Error::fault("render", "a job panicked")
-        } else {
-            Error::Unavailable {
-                reason: "the queue is full".into(),
-                retry_after: Duration::from_secs(1),
-            }
-        };
-        self.handler
-            .flights
-            .finish(&self.key, &self.ticket, Err(Arc::new(error)));
-    }
 }
 
 impl Handler {
@@ -210,13 +167,14 @@ impl Handler {
             Some(bytes) => bytes,
             None => self.encoded(prepared, scope)?,
         };
-        Ok(self.keep(prepared, body))
+        // Made with room to grow, kept without.
+        Ok(self.keep(prepared, body.into_boxed_slice().into()))
     }
 
-    /// Keeps a finished picture in the cache.
-    pub(super) fn keep(&self, prepared: &Prepared, body: Vec<u8>) -> CachedPicture {
+    /// Puts the bytes of a picture into the cache.
+    pub(super) fn keep(&self, prepared: &Prepared, body: Bytes) -> CachedPicture {
         let picture = CachedPicture {
-            body: body.into(),
+            body,
             etag: prepared.etag(self.replies.fingerprint()).into(),
         };
         self.pictures.insert(&prepared.key, picture.clone());
@@ -415,6 +373,11 @@ pub(super) fn write_image_key(key: &mut Vec<u8>, image: &OpenImage) {
     image.stamp.write_shared_key(key);
     key.extend_from_slice(&image.stamp.inode.0.to_le_bytes());
     key.extend_from_slice(&image.stamp.inode.1.to_le_bytes());
+}
+
+/// What the keys of an image at a path begin with.
+pub(super) fn path_key(path: &[u8]) -> Vec<u8> {
+    [&(path.len() as u32).to_le_bytes(), path].concat()
 }
 
 fn statistics_key(image: &OpenImage, page: usize, quality_layers: u32, ranges: &[RangeOverride]) -> Vec<u8> {

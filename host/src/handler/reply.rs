@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::encode;
 use crate::error::Error;
 use crate::limits::Size;
+use crate::metrics::Protocol;
 use crate::protocol::dispatch::Route;
 use crate::protocol::iiif::{self, ExtraInfo, IiifSettings, Shown, TrustedProxies};
 use crate::protocol::uri_map::UriMap;
@@ -34,6 +35,20 @@ impl Family {
             Route::Query { commands } if names_iiif(commands) => Self::Iiif,
             _ => Self::Other,
         }
+    }
+}
+
+/// Whose request a route is, for the measurements.
+pub(super) fn protocol_of(route: &Route) -> Protocol {
+    match route {
+        Route::Iiif(_) => Protocol::Iiif,
+        Route::DeepZoom(_) => Protocol::DeepZoom,
+        Route::Zoomify(_) => Protocol::Zoomify,
+        Route::Iip { .. } => Protocol::Iip,
+        Route::Query { commands } if commands.is_empty() => Protocol::Host,
+        Route::Query { commands } if names_iiif(commands) => Protocol::Iiif,
+        Route::Query { .. } => Protocol::Iip,
+        Route::MappedRoot | Route::Unmatched => Protocol::Host,
     }
 }
 
@@ -253,12 +268,12 @@ fn description(request: &Request) -> String {
     };
     let query = &query[..query.len().min(MAX)];
     let path: String = request.path.chars().take(MAX).collect();
-    format!(
-        "{} {}?{}",
-        method.escape_debug(),
-        path.escape_debug(),
-        query.escape_ascii()
-    )
+    let (method, path, query) = (method.escape_debug(), path.escape_debug(), query.escape_ascii());
+    if request.query.is_empty() && request.body.is_empty() {
+        format!("{method} {path}")
+    } else {
+        format!("{method} {path}?{query}")
+    }
 }
 
 /// `<stem>_<width>x<height>.<extension>` after the last component of an identifier.
@@ -371,6 +386,15 @@ mod tests {
             content_disposition(true, "a\"\r\nb\u{e9}.jpg"),
             "attachment; filename=\"a___b_.jpg\"; filename*=UTF-8''a%22%0D%0Ab%C3%A9.jpg"
         );
+    }
+
+    #[test]
+    fn a_request_is_described_as_it_was_sent() {
+        let mut request = Request::new(crate::server::Transport::Http);
+        request.path = "/a\nb".into();
+        assert_eq!(description(&request), "GET /a\\nb");
+        request.body = b"FIF=x".into();
+        assert_eq!(description(&request), "GET /a\\nb?FIF=x");
     }
 
     #[test]

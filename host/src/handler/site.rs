@@ -1,10 +1,15 @@
 //! The host's own pages: information page, health, gallery, viewer.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::Handler;
 use super::reply::Family;
 use crate::error::Error;
+use crate::metrics::MEDIA_TYPE;
 use crate::server::{Request, Response, reply};
 use crate::web;
 
@@ -13,6 +18,68 @@ const MAX_LISTED: usize = 1000;
 
 /// Folders looked into for the gallery: links may make a tree without end.
 const MAX_FOLDERS: usize = 2000;
+
+/// How long a listing is used at least.
+const LISTING_AGE: Duration = Duration::from_secs(2);
+
+/// And how many times as long as it took to make: looking through folders takes at most that part of the
+/// time of one thread.
+const LISTING_SHARE: u32 = 20;
+
+/// The list of images, made at most now and then.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    last: Mutex<Option<Listed>>,
+    /// Held by the one who makes a new one.
+    making: Mutex<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Listed {
+    until: Instant,
+    text: Bytes,
+}
+
+impl Listing {
+    /// The last list while it is fresh.
+    fn fresh(&self) -> Option<Bytes> {
+        let last = self.last.lock();
+        let fresh = last.as_ref().filter(|listed| Instant::now() < listed.until);
+        fresh.map(|listed| listed.text.clone())
+    }
+
+    /// The last list, or a new one. Those who come while it is made get the last one, if there is any.
+    fn get(&self, make: impl FnOnce() -> String) -> Bytes {
+        let last = self.last.lock().clone();
+        let _making = match (self.making.try_lock(), last) {
+            (Some(making), _) => making,
+            (None, Some(last)) => return last.text,
+            (None, None) => self.making.lock(),
+        };
+        if let Some(text) = self.fresh() {
+            return text;
+        }
+        let start = Instant::now();
+        let text = Bytes::from(make());
+        let listed = Listed {
+            until: Instant::now() + LISTING_AGE.max(start.elapsed() * LISTING_SHARE),
+            text: text.clone(),
+        };
+        *self.last.lock() = Some(listed);
+        text
+    }
+
+    pub(super) fn clear(&self) {
+        *self.last.lock() = None;
+    }
+}
+
+/// A reply about the host itself, true only now.
+fn account(status: u16, media_type: &'static str) -> Response {
+    Response::new(status)
+        .with("Content-Type", media_type)
+        .with("Cache-Control", "no-cache")
+}
 
 /// The reply to an empty query.
 pub(super) fn information_page() -> Response {
@@ -26,11 +93,14 @@ impl Handler {
     /// The host's own replies that need no disk.
     pub(super) fn site_at_once(&self, request: &Request) -> Option<Response> {
         let response = match request.path.as_str() {
-            "/health" => Response::new(200)
-                .with("Content-Type", "application/json")
-                .with("Cache-Control", "no-cache")
-                .body(self.health()),
-            "/images.json" => return None,
+            "/health" => account(200, "application/json").body(self.state().to_string()),
+            "/health/live" => account(200, "text/plain; charset=utf-8").body("alive\n"),
+            "/health/ready" => match self.not_ready() {
+                None => account(200, "text/plain; charset=utf-8").body("ready\n"),
+                Some(reason) => account(503, "text/plain; charset=utf-8").body(format!("{reason}\n")),
+            },
+            "/metrics" => account(200, MEDIA_TYPE).body(self.measurements()),
+            "/images.json" => account(200, "application/json").body(self.listing.fresh()?),
             path => match web::asset(path) {
                 Some(asset) => Response::new(200)
                     .with("Content-Type", asset.media_type)
@@ -48,11 +118,9 @@ impl Handler {
     }
 
     /// The host's own replies that read folders.
-    pub(super) fn site(&self, _request: &Request) -> Response {
-        let response = Response::new(200)
-            .with("Content-Type", "application/json")
-            .with("Cache-Control", "no-cache")
-            .body(serde_json::json!({ "images": self.listed_images() }).to_string());
+    pub(super) fn site(&self) -> Response {
+        let images = || serde_json::json!({ "images": self.listed_images() }).to_string();
+        let response = account(200, "application/json").body(self.listing.get(images));
         self.replies.plain(response, Family::Other)
     }
 
@@ -103,32 +171,38 @@ impl Handler {
         found.sort();
         found
     }
+}
 
-    fn health(&self) -> String {
-        let registry = self.handles.registry();
-        let modules: Vec<_> = registry
-            .modules()
-            .iter()
-            .map(|module| {
-                let quarantined = registry.faults().module_is_quarantined(&module.info.id);
-                serde_json::json!({
-                    "id": module.info.id,
-                    "version": module.info.version,
-                    "state": if quarantined { "quarantined" } else { "ready" },
-                })
-            })
-            .collect();
-        let (hits, misses) = self.pictures.counts();
-        serde_json::json!({
-            "status": "ok",
-            "version": env!("CARGO_PKG_VERSION"),
-            "uptime_seconds": self.started.elapsed().as_secs(),
-            "modules": modules,
-            "module_faults": registry.faults().total(),
-            "open_images": self.handles.len(),
-            "cache": { "bytes": self.pictures.bytes(), "hits": hits, "misses": misses },
-            "render": { "threads": self.workers.threads(), "waiting": self.workers.waiting(), "pictures": self.flights.len(), "bytes": self.memory.used() },
-        })
-        .to_string()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_made_once_in_a_while() {
+        let listing = Listing::default();
+        assert_eq!(listing.fresh(), None);
+        assert_eq!(listing.get(|| "one".into()), "one");
+        assert_eq!(listing.get(|| "two".into()), "one");
+        assert_eq!(listing.fresh().as_deref(), Some(&b"one"[..]));
+        listing.clear();
+        assert_eq!(listing.get(|| "three".into()), "three");
+    }
+
+    #[test]
+    fn who_comes_while_a_list_is_made_gets_the_last_one() {
+        let listing = Listing::default();
+        let past = Instant::now();
+        *listing.last.lock() = Some(Listed {
+            until: past,
+            text: "old".into(),
+        });
+        let inner = || {
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| listing.get(|| "never".into()));
+                assert_eq!(other.join().unwrap(), "old");
+            });
+            "new".to_owned()
+        };
+        assert_eq!(listing.get(inner), "new");
     }
 }

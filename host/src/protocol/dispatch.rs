@@ -10,7 +10,14 @@ use crate::server::{Method, Request, Transport};
 pub const QUERY_ENDPOINT: &str = "/fcgi-bin/iipsrv.fcgi";
 
 /// Paths over HTTP that a map of everything (`=>IIIF`) does not take.
-const OWN_PATHS: [&str; 4] = ["/", "/health", "/metrics", QUERY_ENDPOINT];
+const OWN_PATHS: [&str; 6] = [
+    "/",
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    QUERY_ENDPOINT,
+];
 
 /// The protocol of a request and the text it has to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +88,7 @@ impl Route {
     #[must_use]
     pub fn allow(&self) -> &'static str {
         match self {
-            Self::Query { .. } | Self::Iip { .. } => "GET, HEAD, OPTIONS, POST",
+            Self::Query { .. } | Self::Iip { .. } => "GET, HEAD, POST, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
     }
@@ -275,8 +282,8 @@ mod tests {
     fn post_is_for_commands_only() {
         let put = Method::Other("PUT".into());
         for (route, allow) in [
-            (query("FIF=a"), "GET, HEAD, OPTIONS, POST"),
-            (Route::Iip { raw: b"a".to_vec() }, "GET, HEAD, OPTIONS, POST"),
+            (query("FIF=a"), "GET, HEAD, POST, OPTIONS"),
+            (Route::Iip { raw: b"a".to_vec() }, "GET, HEAD, POST, OPTIONS"),
             (iiif(None, "iiif", "a"), "GET, HEAD, OPTIONS"),
             (Route::DeepZoom(Argument::of_path("a")), "GET, HEAD, OPTIONS"),
             (Route::MappedRoot, "GET, HEAD, OPTIONS"),

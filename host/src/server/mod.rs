@@ -39,3 +39,4 @@ pub use request::{Method, Request, Transport};
 pub use response::Response;
 pub use running::{Bound, Running, Stopped};
 pub use service::{Cancel, PendingResponse, Service};
+pub use socket_file::PrivateSocket;

@@ -69,6 +69,21 @@ pub(super) fn listen(
     Ok((fd, file))
 }
 
+/// A listening UNIX socket for this user alone, its file removed on drop.
+#[derive(Debug)]
+pub struct PrivateSocket(#[expect(dead_code, reason = "kept for its drop")] SocketFile);
+
+impl PrivateSocket {
+    /// Listens on a path, non-blocking. A socket there that nobody answers on is replaced.
+    ///
+    /// # Errors
+    /// When the path is taken, or the system refuses.
+    pub fn listen(path: &Path) -> Result<(OwnedFd, Self), ListenError> {
+        let (fd, file) = listen(path, 16, Some(0o600))?;
+        Ok((fd, Self(file)))
+    }
+}
+
 fn remove_stale(path: &Path) -> Result<(), ListenError> {
     let address = path.display().to_string();
     let found = match std::fs::symlink_metadata(path) {

@@ -135,6 +135,16 @@ impl Root {
         Ok((FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then(|| Stamp::of(&stat)))
     }
 
+    /// Whether the folder is still what its path names: not removed, and nothing mounted over it.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        let of = |stat: fs::Stat| (stat.st_dev, stat.st_ino);
+        match (fs::fstat(&self.folder), fs::stat(&self.directory)) {
+            (Ok(ours), Ok(there)) => of(ours) == of(there),
+            _ => false,
+        }
+    }
+
     /// The state of a folder, `None` if there is none of that path inside the root. It changes when a
     /// name in it comes or goes.
     ///

@@ -1,5 +1,6 @@
 //! Image sequences: one file a view, named `<identifier><pattern><horizontal>_<vertical>.<extension>`.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -63,6 +64,32 @@ impl Sequence {
             })
             .collect();
         Ok(Some(Self { members }))
+    }
+
+    /// The names before the pattern of all first views, 000_090, in a folder: no other identifier in it is a
+    /// sequence.
+    ///
+    /// # Errors
+    /// Failures of the system, for the log.
+    pub fn names_in(root: &Root, folder: &Path, pattern: &[u8]) -> Result<HashSet<Vec<u8>>, Errno> {
+        let mut found = HashSet::new();
+        for name in root.list(folder)? {
+            // The pattern may be part of a name, too.
+            for start in 0..name.len() {
+                let (stem, rest) = name.split_at(start);
+                let view = rest.strip_prefix(pattern).and_then(view_of);
+                if matches!(view, Some((0, 90, _))) {
+                    found.insert(stem.to_vec());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// All members, by their angles.
+    #[must_use]
+    pub fn members(&self) -> &[SequenceMember] {
+        &self.members
     }
 
     /// The member at a pair of angles.
@@ -146,6 +173,31 @@ mod tests {
             PathBuf::from("seq/obj_pyr_045_090.tif")
         );
         assert!(sequence.member(45, 120).is_none());
+    }
+
+    #[test]
+    fn names_of_sequences_are_those_that_can_be_found() {
+        let (_temp, root) = folder(&[
+            "a_pyr_000_090.tif",
+            "a_pyr_045_090.tif",
+            "b_pyr_c_pyr_000_090.jp2",
+            "d_pyr_010_090.tif",
+            "plain.tif",
+            "_pyr_000_090.tif",
+        ]);
+        let names = Sequence::names_in(&root, Path::new("seq"), b"_pyr_").unwrap();
+        let mut names: Vec<_> = names
+            .iter()
+            .map(|n| String::from_utf8_lossy(n).into_owned())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["", "a", "b_pyr_c"]);
+        for name in ["a", "b_pyr_c"] {
+            assert!(find(&root, &format!("seq/{name}")).is_some(), "{name}");
+        }
+        for name in ["b", "d", "plain", "plain.tif"] {
+            assert!(find(&root, &format!("seq/{name}")).is_none(), "{name}");
+        }
     }
 
     #[test]
