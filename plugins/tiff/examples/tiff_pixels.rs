@@ -1,11 +1,13 @@
 //! Shows what the decoder makes of a file, writes its pixels, or measures tiles.
 //!
 //! `tiff_pixels FILE` prints pages and levels; `tiff_pixels FILE OUT` also writes level 0 of page 0 as raw
-//! samples, to compare with another reader; `tiff_pixels FILE --time` measures every tile of level 0.
+//! samples, to compare with another reader; `tiff_pixels FILE --time [THREADS]` measures every tile of level 0,
+//! read by so many threads at once.
 
 use std::error::Error;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use iiphost_plugin_api::{
@@ -30,7 +32,9 @@ impl ByteSource for File {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or("usage: tiff_pixels FILE [OUT | --time]")?;
+    let path = arguments
+        .next()
+        .ok_or("usage: tiff_pixels FILE [OUT | --time [THREADS]]")?;
     let action = arguments.next();
     let file = std::fs::File::open(&path)?;
     let len = file.metadata()?.len();
@@ -45,10 +49,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let reader = TiffDecoder::default().open(Arc::new(File(file, len)), &ctx)?;
     let opened = start.elapsed();
     match action.as_deref() {
-        None => print(&*reader),
+        None => {
+            println!("open {:.3} ms", opened.as_secs_f64() * 1e3);
+            print(&*reader);
+        }
         Some("--time") => {
             println!("open {:.3} ms", opened.as_secs_f64() * 1e3);
-            time(&*reader, &ctx)?;
+            let threads = arguments.next().map_or(Ok(1), |count| count.parse())?;
+            time(&*reader, threads, &ctx)?;
         }
         Some(out) => {
             let level = &reader.info().pages[0].levels[0];
@@ -117,33 +125,55 @@ fn read_into(
 }
 
 /// Reads all tiles, several times over, and prints the best time per tile.
-fn time(reader: &dyn ImageReader, ctx: &CallContext<'_>) -> Result<(), Box<dyn Error>> {
+fn time(reader: &dyn ImageReader, threads: usize, ctx: &CallContext<'_>) -> Result<(), Box<dyn Error>> {
     let page = &reader.info().pages[0];
     let level = page.levels[0];
-    let row = row_bytes(level.tile_width, page.band_count, page.sample_format).ok_or("too wide")?;
-    let mut bytes = vec![0; row * level.tile_height as usize];
+    let count = level.tile_rows() * level.tile_cols();
     let mut best = f64::INFINITY;
     for _ in 0..7 {
         let start = Instant::now();
-        let mut count = 0;
-        for tile_row in 0..level.tile_rows() {
-            for tile_col in 0..level.tile_cols() {
-                let (x, y) = (tile_col * level.tile_width, tile_row * level.tile_height);
-                let width = level.tile_width.min(level.width - x);
-                let height = level.tile_height.min(level.height - y);
-                let row = row_bytes(width, page.band_count, page.sample_format).ok_or("too wide")?;
-                read_into(reader, Region::new(x, y, width, height), &mut bytes, row, ctx)?;
-                count += 1;
-            }
-        }
+        let next = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..threads)
+                .map(|_| scope.spawn(|| read_tiles(reader, &next, ctx)))
+                .collect();
+            let mut results = readers.into_iter().map(|reader| reader.join());
+            results.try_for_each(|result| result.unwrap_or_else(|_| Err("a thread panicked".into())))
+        })?;
         best = best.min(start.elapsed().as_secs_f64() / f64::from(count));
     }
     println!(
-        "{:.4} ms per tile of {}x{}, {} bands",
+        "{:.4} ms per tile of {}x{}, {} bands, {threads} threads",
         best * 1e3,
         level.tile_width,
         level.tile_height,
         page.band_count
     );
     Ok(())
+}
+
+/// Reads tiles by the numbers that `next` hands out, until there are no more.
+fn read_tiles(reader: &dyn ImageReader, next: &AtomicU32, ctx: &CallContext<'_>) -> Result<(), String> {
+    let page = &reader.info().pages[0];
+    let level = page.levels[0];
+    let row_of = |width| row_bytes(width, page.band_count, page.sample_format).ok_or("too wide");
+    let mut bytes = vec![0; row_of(level.tile_width)? * level.tile_height as usize];
+    loop {
+        let tile = next.fetch_add(1, Ordering::Relaxed);
+        let (tile_row, tile_col) = (tile / level.tile_cols(), tile % level.tile_cols());
+        if tile_row >= level.tile_rows() {
+            return Ok(());
+        }
+        let (x, y) = (tile_col * level.tile_width, tile_row * level.tile_height);
+        let width = level.tile_width.min(level.width - x);
+        let height = level.tile_height.min(level.height - y);
+        read_into(
+            reader,
+            Region::new(x, y, width, height),
+            &mut bytes,
+            row_of(width)?,
+            ctx,
+        )
+        .map_err(|error| error.to_string())?;
+    }
 }

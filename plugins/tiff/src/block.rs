@@ -6,6 +6,8 @@ use crate::color;
 use crate::decompress::{Codecs, jpeg2000};
 use crate::picture::{Input, Picture};
 use crate::scratch::{Scratch, resized};
+use crate::strip_cache::Key;
+use crate::strip_stream::Place;
 use crate::{predictor, samples};
 
 /// Uncompressed rows of a block are fetched in one read up to this size, row by row above it.
@@ -66,6 +68,14 @@ impl BlockPart<'_> {
                 for plane in 0..layout.planes() {
                     self.copy_rows(plane, target, scratch)?;
                 }
+            } else if self.picture.is_streamed() {
+                for plane in 0..layout.planes() {
+                    self.copy_streamed(plane, target, scratch)?;
+                }
+            } else if self.picture.keeps_stored_strips() {
+                for plane in 0..layout.planes() {
+                    self.copy_kept(plane, target, scratch)?;
+                }
             } else if let Some(stored) = self.whole_block(target) {
                 self.decode(0, stored, &mut scratch.encoded, &mut scratch.codecs)?;
             } else {
@@ -119,6 +129,91 @@ impl BlockPart<'_> {
         if !layout.has_data_units() {
             let row_bytes = layout.stored_row_bytes().unwrap_or(usize::MAX);
             predictor::undo(layout, stored, row_bytes);
+        }
+        Ok(())
+    }
+
+    /// Decodes the rows of the part, and those above that nobody has decoded before.
+    fn copy_streamed(
+        &self,
+        plane: u16,
+        target: &mut Target<'_, '_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), DecodeError> {
+        let layout = &self.picture.layout;
+        let too_large = || DecodeError::limit("rows larger than memory");
+        let row_bytes = layout.stored_row_bytes().ok_or_else(too_large)?;
+        let Scratch {
+            stored,
+            row: plane_row,
+            ..
+        } = scratch;
+        let len = row_bytes
+            .checked_mul(self.part.height as usize)
+            .ok_or_else(too_large)?;
+        let stored = resized(stored, len)?;
+        let (offset, len) = self
+            .picture
+            .block_place(self.input, self.block.col, self.block.row, plane)?;
+        if len == 0 {
+            stored.fill(0);
+        } else {
+            let place = Place {
+                source: self.input.source,
+                bytes: offset..offset + len,
+                compression: layout.compression,
+                reverse_bits: layout.reverse_bits,
+            };
+            let strip = (layout.directory, self.block.row, plane);
+            let position = self.above() as u64 * row_bytes as u64;
+            self.input
+                .streams
+                .read(strip, &place, position, stored, self.ctx)?;
+            predictor::undo(layout, stored, row_bytes);
+        }
+        let first = self.left() * usize::from(layout.samples_together());
+        for (y, row) in (0..).zip(stored.chunks_exact(row_bytes)) {
+            self.copy_samples(row, first, plane, y, target, plane_row)?;
+        }
+        Ok(())
+    }
+
+    /// Copies the part from the whole strip, which is kept as it is stored: a strip of bits takes an eighth of
+    /// what comes out of it.
+    fn copy_kept(
+        &self,
+        plane: u16,
+        target: &mut Target<'_, '_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), DecodeError> {
+        let layout = &self.picture.layout;
+        let rows = layout.stored_rows(self.block.row);
+        let too_large = || DecodeError::limit("a strip larger than memory");
+        let row_bytes = layout.stored_row_bytes().ok_or_else(too_large)?;
+        let Scratch {
+            encoded,
+            row: plane_row,
+            codecs,
+            ..
+        } = scratch;
+        let key = Key::Stored(self.input.reader, layout.directory, self.block.row, plane);
+        let strip = self.input.strips.get(key, || {
+            let len = layout.stored_bytes(rows).ok_or_else(too_large)?;
+            let mut stored = Vec::new();
+            self.decode(plane, resized(&mut stored, len)?, encoded, codecs)?;
+            if !layout.has_data_units() {
+                return Ok(stored);
+            }
+            let len = row_bytes.checked_mul(rows as usize).ok_or_else(too_large)?;
+            let mut spread = Vec::new();
+            let width = layout.block_width as usize;
+            color::spread_units(&stored, layout.subsampling, width, resized(&mut spread, len)?);
+            Ok(spread)
+        })?;
+        let first = self.left() * usize::from(layout.samples_together());
+        let rows = strip.chunks_exact(row_bytes).skip(self.above());
+        for (y, row) in (0..self.part.height).zip(rows) {
+            self.copy_samples(row, first, plane, y, target, plane_row)?;
         }
         Ok(())
     }

@@ -205,11 +205,7 @@ mod tests {
                             units.extend([0, 1].map(|band| chroma(left / h, top / v, band) as u8));
                         }
                     }
-                    // The test's writer compresses rows of samples: units are one long row.
-                    let encoded = Image::new(units.len() as u32, 1, 1, 8)
-                        .in_strips(1)
-                        .compressed(compression)
-                        .blocks_of(&units);
+                    let encoded = Image::new(1, 1, 1, 8).compressed(compression).block_of(&units);
                     let mut image = Image::new(width as u32, height as u32, 3, 8)
                         .in_strips(height as u32)
                         .photometric(6)
@@ -217,7 +213,7 @@ mod tests {
                         .tag(529, tenths(&coefficients))
                         .tag(530, Values::Short(vec![h as u16, v as u16]))
                         .tag(532, tenths(&reference));
-                    image.blocks = Some(encoded);
+                    image.blocks = Some(vec![encoded]);
                     let (model, found) = decoded(&image);
                     assert_eq!(model, ColorModel::Rgb);
                     for (idx, pixel) in found.as_chunks::<3>().0.iter().enumerate() {

@@ -3,7 +3,7 @@
 //! `probe` claims a file by its header; `ifd` reads directories; `layout` says how one directory stores its
 //! pixels and `shape` what comes out of it; `pyramid` sorts directories into pages and levels; `picture`
 //! reads regions of one level, `block` one tile or strip of it: positional read, `decompress`, `predictor`,
-//! `samples`, `color`. `tables` and `strip_cache` are what is kept between calls.
+//! `samples`, `color`. `tables`, `strip_cache` and `strip_stream` are what is kept between calls.
 //!
 //! Not done: editing, writing, old-style JPEG, JBIG.
 
@@ -29,6 +29,7 @@ mod samples;
 mod scratch;
 mod shape;
 mod strip_cache;
+mod strip_stream;
 mod sums;
 mod tables;
 #[cfg(test)]

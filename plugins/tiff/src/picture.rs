@@ -10,7 +10,8 @@ use crate::photometric::Photometric;
 use crate::samples;
 use crate::scratch::resized;
 use crate::shape::Shape;
-use crate::strip_cache::StripCache;
+use crate::strip_cache::{Key, StripCache};
+use crate::strip_stream::Streams;
 use crate::tables::TableCache;
 
 /// Rows of strips that are kept together: those of a tile.
@@ -25,6 +26,7 @@ pub(crate) struct Input<'a> {
     pub(crate) source: &'a dyn ByteSource,
     pub(crate) tables: &'a TableCache,
     pub(crate) strips: &'a StripCache,
+    pub(crate) streams: &'a Streams,
     /// Names the image in the cache of strips.
     pub(crate) reader: u64,
 }
@@ -37,6 +39,8 @@ pub(crate) struct Picture {
     color: ColorStep,
     /// Stored samples are delivered as they are: blocks can be decompressed into the caller's buffer.
     is_copy: bool,
+    /// A strip is too large to be kept as one group.
+    has_tall_strips: bool,
 }
 
 impl Picture {
@@ -51,11 +55,15 @@ impl Picture {
             && !layout.planar
             && !layout.has_data_units()
             && layout.photometric != Photometric::Palette;
+        let row_bytes = (layout.width as usize).saturating_mul(shape.pixel_bytes());
+        let has_tall_strips =
+            !layout.tiled && row_bytes.saturating_mul(layout.block_height as usize) > GROUP_BYTES;
         Ok(Self {
             layout,
             shape,
             color,
             is_copy,
+            has_tall_strips,
         })
     }
 
@@ -122,9 +130,11 @@ impl Picture {
     /// Many files have strips of one row, and one entry of the cache for each would cost more than it.
     fn group_height(&self) -> u32 {
         let layout = &self.layout;
-        let strip_bytes = (layout.width as usize)
-            .saturating_mul(self.shape.pixel_bytes())
-            .saturating_mul(layout.block_height as usize);
+        let row_bytes = (layout.width as usize).saturating_mul(self.shape.pixel_bytes());
+        if self.has_tall_strips {
+            return GROUP_ROWS.min((GROUP_BYTES / row_bytes.max(1)).max(1) as u32);
+        }
+        let strip_bytes = row_bytes.saturating_mul(layout.block_height as usize);
         let strips =
             (GROUP_ROWS.div_ceil(layout.block_height) as usize).min(GROUP_BYTES / strip_bytes.max(1));
         layout.block_height.saturating_mul(strips.max(1) as u32)
@@ -143,7 +153,7 @@ impl Picture {
         let row_bytes = group.width as usize * pixel_bytes;
         let rows = input
             .strips
-            .get((input.reader, self.layout.directory, group.y), || {
+            .get(Key::Rows(input.reader, self.layout.directory, group.y), || {
                 let len = row_bytes
                     .checked_mul(group.height as usize)
                     .ok_or_else(|| DecodeError::limit("strips larger than memory"))?;
@@ -233,7 +243,11 @@ impl Picture {
             compression if compression.is_picture_file() => stored / 8,
             _ => stored / 2,
         };
-        let memory = block_pixels
+        let kept_pixels = match self.is_streamed() {
+            true => u64::from(layout.width) * u64::from(self.group_height()),
+            false => block_pixels,
+        };
+        let memory = kept_pixels
             .saturating_mul(self.shape.pixel_bytes() as u64)
             .saturating_mul(2);
         (bytes_read, pixels, memory)
@@ -244,6 +258,15 @@ impl Picture {
             return ctx.limits.check_pixels(region.pixels());
         }
         let layout = &self.layout;
+        if self.is_streamed() {
+            // Rows above the wanted ones in their strip are decoded, too.
+            let above = u64::from(region.y % layout.block_height);
+            let rows = above.saturating_add(u64::from(region.height));
+            ctx.limits
+                .check_pixels(rows.saturating_mul(u64::from(layout.width)))?;
+            let kept = layout.stored_bytes(self.group_height()).unwrap_or(usize::MAX) as u64;
+            return ctx.limits.check_bytes(kept.saturating_mul(2));
+        }
         let block_pixels = u64::from(layout.block_width) * u64::from(layout.block_height);
         ctx.limits
             .check_pixels(self.block_count(region).saturating_mul(block_pixels))?;
@@ -282,6 +305,16 @@ impl Picture {
     /// Rows can be fetched one by one, without the rest of the block.
     pub(crate) fn is_read_by_rows(&self) -> bool {
         self.layout.compression == Compression::None && !self.layout.has_data_units()
+    }
+
+    /// Strips are decoded in pieces, from the top down.
+    pub(crate) fn is_streamed(&self) -> bool {
+        self.has_tall_strips && Streams::can_decode(self.layout.compression) && !self.layout.has_data_units()
+    }
+
+    /// Strips that cannot be decoded in pieces and are too large for one group: they are kept as stored.
+    pub(crate) fn keeps_stored_strips(&self) -> bool {
+        self.has_tall_strips && !self.is_streamed()
     }
 
     /// Stored samples are delivered samples: blocks may be decompressed into the caller's buffer.

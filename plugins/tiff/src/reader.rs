@@ -14,6 +14,7 @@ use crate::pyramid::{Page, Pyramid};
 use crate::scratch::resized;
 use crate::shape::Shape;
 use crate::strip_cache::StripCache;
+use crate::strip_stream::Streams;
 use crate::tables::TableCache;
 use crate::{encoded, ome};
 
@@ -36,6 +37,7 @@ pub(crate) struct TiffReader {
     info: ImageInfo,
     tables: TableCache,
     strips: Arc<StripCache>,
+    streams: Streams,
     id: u64,
 }
 
@@ -79,6 +81,7 @@ impl TiffReader {
             info,
             tables: TableCache::default(),
             strips,
+            streams: Streams::default(),
             id,
         })
     }
@@ -88,6 +91,7 @@ impl TiffReader {
             source: &*self.source,
             tables: &self.tables,
             strips: &self.strips,
+            streams: &self.streams,
             reader: self.id,
         }
     }

@@ -8,8 +8,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use iiphost_plugin_api::DecodeError;
 
-/// Image, directory, first row.
-pub(crate) type Key = (u64, u64, u32);
+/// What is kept. The image comes first, then its directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Key {
+    /// Delivered samples of the rows from this one on.
+    Rows(u64, u64, u32),
+    /// A plane of a row of strips as it is stored.
+    Stored(u64, u64, u32, u16),
+}
+
+impl Key {
+    fn image(self) -> u64 {
+        match self {
+            Self::Rows(image, ..) | Self::Stored(image, ..) => image,
+        }
+    }
+}
 
 type Slot = Arc<Mutex<Option<Arc<Vec<u8>>>>>;
 
@@ -72,7 +86,7 @@ impl StripCache {
         let mut kept = self.lock();
         let mut freed = 0;
         kept.slots.retain(|key, strip| {
-            let keep = key.0 != image;
+            let keep = key.image() != image;
             freed += if keep { 0 } else { strip.bytes };
             keep
         });
@@ -141,14 +155,14 @@ mod tests {
     fn a_strip_is_decoded_once_while_it_fits() {
         let cache = StripCache::new(100);
         let fill = |value: u8| move || Ok(vec![value; 40]);
-        assert_eq!(cache.get((1, 8, 0), fill(1)).unwrap()[0], 1);
-        assert_eq!(cache.get((1, 8, 0), || unreachable!()).unwrap()[0], 1);
-        assert_eq!(cache.get((1, 8, 1), fill(2)).unwrap()[0], 2);
-        cache.get((1, 8, 0), || unreachable!()).unwrap();
+        assert_eq!(cache.get(Key::Rows(1, 8, 0), fill(1)).unwrap()[0], 1);
+        assert_eq!(cache.get(Key::Rows(1, 8, 0), || unreachable!()).unwrap()[0], 1);
+        assert_eq!(cache.get(Key::Rows(1, 8, 1), fill(2)).unwrap()[0], 2);
+        cache.get(Key::Rows(1, 8, 0), || unreachable!()).unwrap();
         // The third makes the second one leave, the least recently used.
-        cache.get((2, 8, 0), fill(3)).unwrap();
+        cache.get(Key::Rows(2, 8, 0), fill(3)).unwrap();
         assert_eq!(cache.lock().bytes, 80);
-        assert_eq!(cache.get((1, 8, 1), fill(9)).unwrap()[0], 9);
+        assert_eq!(cache.get(Key::Rows(1, 8, 1), fill(9)).unwrap()[0], 9);
         cache.forget(1);
         cache.forget(2);
         let kept = cache.lock();
@@ -158,13 +172,16 @@ mod tests {
     #[test]
     fn a_strip_larger_than_the_cache_is_given_but_not_kept_and_an_error_is_not_kept() {
         let cache = StripCache::new(10);
-        assert_eq!(cache.get((1, 8, 0), || Ok(vec![5; 11])).unwrap().len(), 11);
+        assert_eq!(
+            cache.get(Key::Rows(1, 8, 0), || Ok(vec![5; 11])).unwrap().len(),
+            11
+        );
         assert_eq!(cache.lock().slots.len(), 0);
         assert!(
             cache
-                .get((1, 8, 0), || Err(DecodeError::format("broken")))
+                .get(Key::Rows(1, 8, 0), || Err(DecodeError::format("broken")))
                 .is_err()
         );
-        assert_eq!(cache.get((1, 8, 0), || Ok(vec![6; 3])).unwrap()[0], 6);
+        assert_eq!(cache.get(Key::Rows(1, 8, 0), || Ok(vec![6; 3])).unwrap()[0], 6);
     }
 }

@@ -114,12 +114,6 @@ impl Image {
         self.tag(254, Values::Long(vec![bits]))
     }
 
-    /// These samples of 8 bits as the blocks of a file.
-    pub(crate) fn blocks_of(mut self, samples: &[u8]) -> Vec<Vec<u8>> {
-        self.values = samples.iter().map(|&sample| u64::from(sample)).collect();
-        self.encode_blocks(ByteOrder::Little)
-    }
-
     /// The stored blocks, before compression, in the order of the file.
     fn block_sizes(&self) -> (u32, u32) {
         self.tile.unwrap_or((self.width, self.rows_per_strip))
@@ -188,15 +182,28 @@ impl Image {
                 bytes.extend(pack(&row, self.bits, order));
             }
         }
-        let mut encoded = match self.compression {
+        let mut encoded = self.compress(bytes, width, rows, bands.len());
+        if self.reverse_bits {
+            encoded.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+        }
+        encoded
+    }
+
+    /// Bytes as one block, whatever the size of the image.
+    pub(crate) fn block_of(&self, bytes: &[u8]) -> Vec<u8> {
+        self.compress(bytes.to_vec(), 1, bytes.len() as u32, 1)
+    }
+
+    fn compress(&self, bytes: Vec<u8>, width: u32, rows: u32, bands: usize) -> Vec<u8> {
+        match self.compression {
             1 => bytes,
             5 => weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8)
                 .encode(&bytes)
                 .unwrap(),
-            7 => jpeg(&bytes, width, rows, bands.len(), self.photometric == 6, (2, 2)),
+            7 => jpeg(&bytes, width, rows, bands, self.photometric == 6, (2, 2)),
             34925 => liblzma::encode_all(&bytes[..], 2).unwrap(),
             50001 => {
-                let encoder = match bands.len() {
+                let encoder = match bands {
                     3 => webp::Encoder::from_rgb(&bytes, width, rows),
                     _ => webp::Encoder::from_rgba(&bytes, width, rows),
                 };
@@ -215,11 +222,7 @@ impl Image {
                 .collect(),
             50000 => zstd::bulk::compress(&bytes, 3).unwrap(),
             other => panic!("the test writer has no compression {other}"),
-        };
-        if self.reverse_bits {
-            encoded.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
         }
-        encoded
     }
 
     /// Adobe Technical Note 3: bytes by significance, then differences of bytes.

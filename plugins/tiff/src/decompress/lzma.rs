@@ -8,9 +8,15 @@ use super::too_short;
 /// Memory the decoder may use; the largest preset needs 65 MB.
 const MAX_MEMORY: u64 = 80 << 20;
 
+/// A decoder for the start of a block.
+pub(crate) fn decoder() -> Result<Stream, DecodeError> {
+    Stream::new_stream_decoder(MAX_MEMORY, 0)
+        .map_err(|error| DecodeError::format(format!("LZMA data: {error}")))
+}
+
 pub(super) fn decompress(encoded: &[u8], stored: &mut [u8]) -> Result<(), DecodeError> {
     let failed = |error| DecodeError::format(format!("LZMA data: {error}"));
-    let mut stream = Stream::new_stream_decoder(MAX_MEMORY, 0).map_err(failed)?;
+    let mut stream = decoder()?;
     loop {
         // Below the lengths of both slices, which the decoder was given.
         let (read, written) = (stream.total_in() as usize, stream.total_out() as usize);

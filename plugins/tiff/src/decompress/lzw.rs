@@ -24,6 +24,14 @@ pub(super) struct Lzw {
     strings: Box<[(u32, u32)]>,
 }
 
+/// Whether a block has the older form.
+///
+/// A stream starts with the clear code, 256 in nine bits: 80 00 with the high bit first. Writers from before
+/// TIFF 6.0 stored the low bit first, which shows as 00 01, and widened codes one code later.
+pub(crate) fn has_low_bit_first(encoded: &[u8]) -> bool {
+    encoded.first() == Some(&0) && encoded.get(1).is_some_and(|second| second & 1 == 1)
+}
+
 impl Default for Lzw {
     fn default() -> Self {
         Self {
@@ -37,10 +45,7 @@ impl Lzw {
         if u32::try_from(stored.len()).is_err() {
             return Err(DecodeError::limit("an LZW block of more than 4 GB"));
         }
-        // A stream starts with the clear code, 256 in nine bits: 80 00 with the high bit first. Writers
-        // from before TIFF 6.0 stored the low bit first, which shows as 00 01, and widened codes one
-        // code later.
-        if encoded.first() == Some(&0) && encoded.get(1).is_some_and(|second| second & 1 == 1) {
+        if has_low_bit_first(encoded) {
             self.run(LowFirst(Bits::new(encoded)), 0, stored)
         } else {
             self.run(HighFirst(Bits::new(encoded)), 1, stored)

@@ -8,8 +8,8 @@ mod fax;
 pub(crate) mod jpeg;
 pub(crate) mod jpeg2000;
 mod lerc;
-mod lzma;
-mod lzw;
+pub(crate) mod lzma;
+pub(crate) mod lzw;
 mod packbits;
 mod sgi_log;
 mod webp;
@@ -71,6 +71,6 @@ impl Codecs {
 }
 
 /// A block gave fewer bytes than its pixels need.
-fn too_short(found: usize, expected: usize) -> DecodeError {
+pub(crate) fn too_short(found: usize, expected: usize) -> DecodeError {
     DecodeError::format(format!("{found} bytes after decompression, expected {expected}"))
 }
