@@ -405,3 +405,22 @@ fn shell_scripts_are_sound() {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
 }
+
+#[test]
+fn configurations_in_xml_are_well_formed() {
+    let deploy = built::repository().join("deploy");
+    let files = ["iis/web.config", "java/web.xml", "myserver/MIMEtypes.xml"].map(|name| deploy.join(name));
+    let output = Command::new(program("python3"))
+        .args([
+            "-c",
+            "import sys, xml.dom.minidom as m; [m.parse(p) for p in sys.argv[1:]]",
+        ])
+        .args(files)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

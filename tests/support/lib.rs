@@ -14,6 +14,7 @@ pub mod image;
 pub mod installed;
 pub mod lighttpd;
 pub mod memcached;
+pub mod load;
 pub mod nginx;
 pub mod picture;
 pub mod reply;

@@ -20,6 +20,7 @@ pub struct Settings {
     images: PathBuf,
     variables: Vec<(String, OsString)>,
     ipv6: bool,
+    open_files: Option<u32>,
 }
 
 /// A running host; it ends with this value.
@@ -73,6 +74,7 @@ impl Settings {
             images: images.to_owned(),
             variables: Vec::new(),
             ipv6: false,
+            open_files: None,
         }
     }
 
@@ -88,6 +90,26 @@ impl Settings {
     pub fn on_ipv6(mut self) -> Self {
         self.ipv6 = true;
         self
+    }
+
+    /// Lets the host have no more open files than this.
+    #[must_use]
+    pub fn with_open_files(mut self, count: u32) -> Self {
+        self.open_files = Some(count);
+        self
+    }
+
+    fn command(&self) -> Command {
+        let Some(count) = self.open_files else {
+            return command();
+        };
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")])
+            .arg(built::host())
+            .env_clear()
+            .stdin(Stdio::null());
+        shell
     }
 
     /// Starts the host and waits until it answers over HTTP and FastCGI.
@@ -111,7 +133,8 @@ impl Settings {
         };
         let (http, fastcgi) = (address(free_port()), address(free_port()));
         let log = File::create(folder.path().join("log")).expect("a log file");
-        let child = command()
+        let child = self
+            .command()
             .arg(&self.images)
             .arg("--http")
             .arg(http.to_string())
@@ -220,6 +243,14 @@ impl Server {
         wait::until("the host ends", || {
             self.child.try_wait().expect("the state of the host")
         })
+    }
+
+    /// Files and sockets the host has open.
+    #[must_use]
+    pub fn open_descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        let entries = std::fs::read_dir(folder).expect("the descriptors of a running process");
+        entries.count()
     }
 
     /// Memory the host has in use, in bytes.
