@@ -50,7 +50,7 @@ fn work() -> (Images, Vec<Expected>) {
             Expected {
                 target,
                 status: reply.status,
-                body: reply.body,
+                body: Some(reply.body),
             }
         })
         .collect();

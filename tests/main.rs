@@ -17,6 +17,7 @@ mod dialects;
 mod fastcgi;
 mod fastcgi_abuse;
 mod faults;
+mod figures;
 mod http;
 mod iiif;
 mod iip;
