@@ -9,6 +9,7 @@
 mod activation;
 mod broken_files;
 mod changing_files;
+mod cluster;
 mod command_line;
 mod configuration;
 mod deepzoom;
@@ -31,5 +32,6 @@ mod own_module;
 mod paths;
 mod pyramid;
 mod signals;
+mod sockets;
 mod viewer;
 mod zoomify;
