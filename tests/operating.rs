@@ -68,6 +68,7 @@ fn measurements_count_what_happened() {
         ("iiphost_module_faults_total{module=\"tiff\",kind=\"panic\"}", 0.0),
         ("iiphost_module_calls_total{module=\"tiff\",call=\"open\"}", 1.0),
         ("iiphost_log_lines_lost_total", 0.0),
+        ("iiphost_connections_limit", 4096.0),
     ] {
         assert_eq!(sample(&text, name), value, "{name}");
     }

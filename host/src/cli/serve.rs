@@ -128,6 +128,7 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
         start_ms = start.elapsed().as_millis() as u64,
         "started"
     );
+    handler.count_connections(bound.connections());
     let _admin = match &admin_socket {
         Some(path) => Some(admin::serve(path, commands(handler.clone())).context("ADMIN_SOCKET")?),
         None => None,

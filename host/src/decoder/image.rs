@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iiphost_plugin_api::{
     ByteSource, DecodeError, EncodedTile, ErrorKind, FileHead, ImageReader, Limits as CallLimits,
@@ -41,10 +41,28 @@ pub struct OpenImage {
     pub module: Arc<Module>,
     // Taken in `drop` only.
     reader: Option<Box<dyn ImageReader>>,
-    metadata: Mutex<HashMap<MetadataKind, Option<Arc<[u8]>>>>,
+    metadata: Mutex<HashMap<MetadataKind, Known>>,
     registry: Arc<Registry>,
     subject: Arc<Subject>,
 }
+
+/// What is known of a block of metadata.
+#[derive(Clone, Debug)]
+struct Known {
+    block: Option<Arc<[u8]>>,
+    /// It could not be read, and is tried again after this.
+    failed_until: Option<Instant>,
+}
+
+impl Known {
+    fn counts(&self) -> bool {
+        self.failed_until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
+/// How long a block of metadata that could not be read is left out: a broken one must not be read for every
+/// tile, and a disk may come back.
+const METADATA_PAUSE: Duration = Duration::from_secs(10);
 
 impl OpenImage {
     /// Opens a file with the module that claims it; if that finds the file not its own after all, with the
@@ -179,22 +197,42 @@ impl OpenImage {
             max_threads: 1,
         };
         let read = |reader: &dyn ImageReader, context: &ReadContext<'_>| reader.metadata(kind, context);
+        let mut failed_until = None;
         let block = match self.call(Entry::Metadata, limits, &scope, read) {
             Ok(block) => block.filter(|b| !b.is_empty()).map(Arc::from),
             Err(error) => {
                 let image = self.identifier.escape_ascii();
                 tracing::warn!(module = self.module.info.id, %image, ?kind, "metadata left out: {error}");
+                failed_until = Some(Instant::now() + METADATA_PAUSE);
                 None
             }
         };
-        self.metadata.lock().insert(kind, block.clone());
+        let known = Known {
+            block: block.clone(),
+            failed_until,
+        };
+        self.metadata.lock().insert(kind, known);
         block
     }
 
     /// A block of metadata if it has been read before; the outer `None` says that it has not.
     #[must_use]
     pub fn known_metadata(&self, kind: MetadataKind) -> Option<Option<Arc<[u8]>>> {
-        self.metadata.lock().get(&kind).cloned()
+        let metadata = self.metadata.lock();
+        metadata
+            .get(&kind)
+            .filter(|known| known.counts())
+            .map(|known| known.block.clone())
+    }
+
+    /// Whether a block of metadata could not be read a short while ago: pictures made now may lack it, and
+    /// must not be kept.
+    #[must_use]
+    pub fn lacks_metadata(&self) -> bool {
+        self.metadata
+            .lock()
+            .values()
+            .any(|known| known.failed_until.is_some())
     }
 }
 

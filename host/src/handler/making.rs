@@ -165,7 +165,8 @@ impl Job {
             queued: start.duration_since(self.since),
             worked: start.elapsed(),
         });
-        if let (Some(promise), Ok(made)) = (self.promise, &result) {
+        let is_whole = self.prepared.is_whole();
+        if let (Some(promise), Ok(made), true) = (self.promise, &result, is_whole) {
             promise.keep(made.picture.body.clone());
         }
         self.end.with(result);

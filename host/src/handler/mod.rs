@@ -18,7 +18,7 @@ mod samples;
 mod site;
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::cache::{ByteLru, Flights, Memcached};
@@ -31,7 +31,9 @@ use crate::protocol::dispatch::Route;
 use crate::protocol::iiif::IiifSettings;
 use crate::protocol::uri_map::UriMap;
 use crate::protocol::{self, Answer, Base, iip};
-use crate::server::{Cancel, Method, PendingResponse, Request, Response, Service, reply as plain};
+use crate::server::{
+    Cancel, Connections, Method, PendingResponse, Request, Response, Service, reply as plain,
+};
 use crate::source::Root;
 use crate::workers::{Urgency, Workers};
 
@@ -58,6 +60,7 @@ pub struct Handler {
     flights: Flights<Outcome>,
     memcached: Option<Memcached>,
     metrics: Metrics,
+    connections: OnceLock<Connections>,
     workers: Arc<Workers>,
     memory: Arc<Budget>,
     replies: Replies,
@@ -123,6 +126,7 @@ impl Handler {
             flights: Flights::new(),
             memcached,
             metrics: Metrics::default(),
+            connections: OnceLock::new(),
             workers,
             memory: Budget::new(config.render_memory_bytes),
             replies: Replies::new(&config),
@@ -139,6 +143,12 @@ impl Handler {
         self.sequences.clear();
         self.listing.clear();
         self.handles.clear();
+    }
+
+    /// Says where connections are counted.
+    pub fn count_connections(&self, connections: Connections) {
+        // Only the first counts; there is one set of listeners.
+        let _ = self.connections.set(connections);
     }
 
     /// Threads that make pictures.

@@ -69,6 +69,11 @@ impl Prepared {
         self.image.image.info.page(self.plan.page)
     }
 
+    /// Whether the picture has everything it should have, and can be kept.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.image.image.lacks_metadata()
+    }
+
     /// A hash of everything that decides the bytes: the same on every machine with the same file and
     /// configuration.
     pub(super) fn shared_hash(&self, fingerprint: &[u8]) -> [u8; 32] {
@@ -171,13 +176,15 @@ impl Handler {
         Ok(self.keep(prepared, body.into_boxed_slice().into()))
     }
 
-    /// Puts the bytes of a picture into the cache.
+    /// Puts the bytes of a picture into the cache, unless they lack what could not be read just now.
     pub(super) fn keep(&self, prepared: &Prepared, body: Bytes) -> CachedPicture {
         let picture = CachedPicture {
             body,
             etag: prepared.etag(self.replies.fingerprint()).into(),
         };
-        self.pictures.insert(&prepared.key, picture.clone());
+        if prepared.is_whole() {
+            self.pictures.insert(&prepared.key, picture.clone());
+        }
         picture
     }
 

@@ -6,6 +6,7 @@ use super::Handler;
 use crate::decoder::{ModuleSnapshot, ModuleState, Snapshot};
 use crate::logging;
 use crate::metrics::{Exposition, Kind, process};
+use crate::server::Connections;
 use crate::workers::Urgency;
 
 impl Handler {
@@ -50,6 +51,7 @@ impl Handler {
                 "bytes": self.memory.used(),
                 "expected_wait_ms": self.workers.expected_wait(Urgency::Export).as_millis() as u64,
             },
+            "connections": self.connections.get().map_or(0, |c| c.now().0),
             "log_lines_lost": logging::lost_lines(),
         });
         if let (Some(memcached), Some(state)) = (&self.memcached, state.as_object_mut()) {
@@ -175,6 +177,20 @@ impl Handler {
             "Lines of the log lost because it was too slow or could not be written.",
             logging::lost_lines(),
         );
+        if let Some((now, limit)) = self.connections.get().map(Connections::now) {
+            text.single(
+                "iiphost_connections",
+                Kind::Gauge,
+                "Connections open, idle ones included.",
+                now,
+            );
+            text.single(
+                "iiphost_connections_limit",
+                Kind::Gauge,
+                "Connections served at a time (MAX_CONNECTIONS).",
+                limit,
+            );
+        }
         write_process(&mut text);
         text.finish()
     }

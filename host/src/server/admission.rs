@@ -38,6 +38,11 @@ impl Admission {
         }
     }
 
+    /// Connections served at a time.
+    pub(super) fn limit(&self) -> usize {
+        self.total - self.refusals
+    }
+
     /// Connections that have a place, refused ones included.
     pub(super) fn taken_places(&self) -> usize {
         self.total.saturating_sub(self.places.available_permits())

@@ -37,6 +37,6 @@ pub use config::{IntakeLimits, ListenConfig, Timeouts};
 pub use listener::{ListenError, LocalAddress};
 pub use request::{Method, Request, Transport};
 pub use response::Response;
-pub use running::{Bound, Running, Stopped};
+pub use running::{Bound, Connections, Running, Stopped};
 pub use service::{Cancel, PendingResponse, Service};
 pub use socket_file::PrivateSocket;

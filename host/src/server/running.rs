@@ -2,7 +2,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -24,6 +24,20 @@ use super::worker::{self, Context, Entrance};
 pub struct Bound {
     config: ListenConfig,
     listeners: Vec<(Protocol, Listener)>,
+    admission: Arc<OnceLock<Arc<Admission>>>,
+}
+
+/// Tells how many connections there are.
+#[derive(Clone, Debug)]
+pub struct Connections(Arc<OnceLock<Arc<Admission>>>);
+
+impl Connections {
+    /// Connections there are, idle ones included, and how many are served at a time; 0 before the start.
+    #[must_use]
+    pub fn now(&self) -> (usize, usize) {
+        let admission = self.0.get();
+        admission.map_or((0, 0), |admission| (admission.taken_places(), admission.limit()))
+    }
 }
 
 /// How serving ended.
@@ -65,7 +79,11 @@ impl Bound {
         if listeners.is_empty() {
             return Err(ListenError::Nowhere);
         }
-        Ok(Self { config, listeners })
+        Ok(Self {
+            config,
+            listeners,
+            admission: Arc::default(),
+        })
     }
 
     /// Where FastCGI is spoken, with the real ports.
@@ -76,6 +94,12 @@ impl Bound {
     /// Where HTTP is spoken, with the real ports.
     pub fn http_addresses(&self) -> impl Iterator<Item = &LocalAddress> {
         self.addresses(Protocol::Http)
+    }
+
+    /// The count of connections, now and once it serves.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        Connections(Arc::clone(&self.admission))
     }
 
     fn addresses(&self, protocol: Protocol) -> impl Iterator<Item = &LocalAddress> {
@@ -90,9 +114,15 @@ impl Bound {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(self, service: Arc<dyn Service>) -> io::Result<Running> {
-        let Self { config, listeners } = self;
+        let Self {
+            config,
+            listeners,
+            admission: known,
+        } = self;
         let max_connections = connections_within_open_files(config.max_connections);
         let admission = Arc::new(Admission::new(max_connections));
+        // Set once: this takes `self`.
+        let _ = known.set(Arc::clone(&admission));
         let (phase, _) = watch::channel(Phase::Running);
         let (ended, all_ended) = mpsc::channel(1);
         let mut running = Running {
