@@ -186,3 +186,58 @@ fn many_clients_at_once_get_their_own_pictures() {
         }
     });
 }
+
+#[test]
+fn work_that_would_begin_too_late_is_refused_at_once() {
+    let images = images();
+    let server = settings(&images)
+        .with("RENDER_THREADS", "1")
+        .with("REQUEST_TIMEOUT", "1")
+        .start();
+    // Two pictures that take their whole time set the pace.
+    for _ in 0..2 {
+        let _ = server.client().get(NEVER).expect(503);
+    }
+    let start = Instant::now();
+    let mut connections: Vec<_> = (1..=16)
+        .map(|width| {
+            let mut connection = server.client().connect();
+            let target = format!("/iiif/3/never.scr/full/{width},/0/default.jpg");
+            connection.send("GET", &target, &[], b"");
+            connection
+        })
+        .collect();
+    let reply = connections.pop().unwrap().receive("GET").expect(503);
+    let seconds: u32 = reply.field("Retry-After").parse().unwrap();
+    assert!((1..=60).contains(&seconds));
+    println!("refused after {:?}", start.elapsed());
+    assert!(
+        server.log().contains("jobs are waiting, about "),
+        "refused before its time was up"
+    );
+    for mut connection in connections {
+        assert_eq!(connection.receive("GET").status, 503);
+    }
+    wait_for_work(&server, 0, 0);
+}
+
+#[test]
+fn who_joins_the_work_of_another_keeps_its_own_time() {
+    let images = images();
+    let server = settings(&images).with("REQUEST_TIMEOUT", "2").start();
+    let mut first = server.client().connect();
+    first.send("GET", NEVER, &[], b"");
+    wait_for_work(&server, 1, 0);
+    let start = Instant::now();
+    wait::until("half of its time is over", || {
+        (start.elapsed() > Duration::from_secs(1)).then_some(())
+    });
+    let joined = Instant::now();
+    let _ = server.client().get(NEVER).expect(503);
+    assert!(
+        joined.elapsed() >= Duration::from_millis(1900),
+        "{:?}",
+        joined.elapsed()
+    );
+    assert_eq!(first.receive("GET").status, 503);
+}

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use support::client::Client;
 use support::fixture::Images;
 use support::server::{Settings, command, free_port};
-use support::{Server, wait};
+use support::{Server, built, wait};
 
 const TILE: &str = "/fcgi-bin/iipsrv.fcgi?FIF=photo.tif&JTL=3,0";
 const PICTURE: &str = "/iiif/3/photo.tif/full/300,/0/default.jpg";
@@ -291,4 +291,54 @@ fn new_images_come_into_the_gallery_soon() {
     wait::until("the new image is listed", || {
         (list() == serde_json::json!(["more.tif", "photo.tif"])).then_some(())
     });
+}
+
+#[test]
+fn lines_of_the_log_can_be_json() {
+    let (images, _) = Images::with_photo();
+    let server = Settings::new(images.folder()).with("LOG_JSON", "1").start();
+    let _ = server.client().get(TILE).expect(200);
+    let line = wait::until("the request is logged", || {
+        let log = server.log();
+        let line = log.lines().find(|line| line.contains("JTL=3,0"));
+        line.map(str::to_owned)
+    });
+    let access: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&access["status"], &access["target"]),
+        (&200.into(), &"access".into())
+    );
+    assert!(access["bytes"].as_u64() > Some(100) && access["micros"].is_u64());
+    assert_eq!(access["message"], format!("GET {TILE}"));
+    for line in server.log().lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(
+            line["timestamp"].is_string() && line["level"].is_string(),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_picture_whose_profile_could_not_be_read_is_not_kept() {
+    let (images, _) = Images::with_photo();
+    images.write("sick.scr", b"probe: exact\nmetadata: i/o\n");
+    let server = Settings::new(images.folder())
+        .with("DECODER_MODULES", built::example_module("module_scripted"))
+        .start();
+    for _ in 0..2 {
+        let _ = server
+            .client()
+            .get("/iiif/3/sick.scr/full/30,/0/default.png")
+            .expect(200);
+    }
+    let text = metrics(&server);
+    assert_eq!(sample(&text, "iiphost_pictures_total{origin=\"made\"}"), 2.0);
+    assert_eq!(
+        sample(
+            &text,
+            "iiphost_module_failures_total{module=\"scripted\",call=\"metadata\"}"
+        ) >= 1.0,
+        true
+    );
 }
