@@ -64,7 +64,11 @@ fn write(value: &Value, name: &str, lines: &mut String) {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -78,12 +82,12 @@ mod tests {
         let value = json!({
             "status": "ok",
             "trouble": [],
-            "modules": [{ "id": "tiff", "version": "1.0", "state": "ready" }],
+            "modules": [{ "id": "tiff", "state": "ready", "last_fault": null }],
             "cache": { "bytes": 5 },
         });
         assert_eq!(
             text(&value),
-            "status: ok\ntrouble: none\nmodules: tiff 1.0 ready\ncache.bytes: 5\n"
+            "status: ok\ntrouble: none\nmodules: tiff ready -\ncache.bytes: 5\n"
         );
     }
 }
