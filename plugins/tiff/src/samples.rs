@@ -104,8 +104,29 @@ fn packed(layout: &Layout, format: SampleFormat, row: &[u8], first: usize, count
     }
 }
 
+/// The bits of every byte, highest first.
+static BITS: [[u8; 8]; 256] = {
+    let mut table = [[0; 8]; 256];
+    let mut idx = 0;
+    while idx < 256 * 8 {
+        table[idx / 8][idx % 8] = ((idx / 8) >> (7 - idx % 8) & 1) as u8;
+        idx += 1;
+    }
+    table
+};
+
 /// Samples of 1, 2 or 4 bits, which no byte boundary cuts.
-fn parts_of_bytes(bits: usize, row: &[u8], first: usize, out: &mut [u8]) {
+fn parts_of_bytes(bits: usize, row: &[u8], first: usize, mut out: &mut [u8]) {
+    let mut first = first;
+    if bits == 1 && first.is_multiple_of(8) {
+        // Whole bytes at once: a bilevel tile is otherwise mostly this.
+        let (groups, rest) = out.as_chunks_mut::<8>();
+        for (group, &byte) in groups.iter_mut().zip(&row[first / 8..]) {
+            *group = BITS[usize::from(byte)];
+        }
+        first += groups.len() * 8;
+        out = rest;
+    }
     let mask = (1_u8 << bits) - 1;
     let in_byte = 8 / bits;
     for (idx, out) in (first..).zip(out) {

@@ -135,6 +135,13 @@ impl Order {
         if values.len() != pixels * depth * bands {
             return Err(too_few());
         }
+        // The usual case: a value for every sample, in the order of the block.
+        if depth == samples && bands == 1 && masks.iter().all(BitMask::is_all_valid) {
+            for (out, &value) in stored.chunks_exact_mut(N).zip(values) {
+                out.copy_from_slice(&bytes(value));
+            }
+            return Ok(());
+        }
         let opaque = depth * bands < samples;
         for (idx, pixel) in stored.chunks_exact_mut(samples * N).take(pixels).enumerate() {
             for band in 0..bands {
