@@ -49,6 +49,13 @@ for part in "$@"; do
         need python3-prometheus-client "the tests read the measurements with it" \
             /usr/bin/python3 -c 'import prometheus_client'
         need libtiff-tools "the tests let tiffinfo read the pyramids that the host writes" has tiffinfo
+        need libvips-tools "the tests let vips read the pictures that the host writes" has vips
+        need pngcheck "the tests let it check PNG pictures" has pngcheck
+        need webp "the tests let dwebp read WebP pictures" has dwebp
+        need libavif-bin "the tests let avifdec read AVIF pictures" has avifdec
+        need libjpeg-turbo-progs "the tests let djpeg read JPEG pictures" has djpeg
+        need libimage-exiftool-perl "the tests let exiftool read metadata" has exiftool
+        need liblcms2-utils "the tests let transicc convert colors" has transicc
         ;;
     bench)
         need iipimage-server "the peer that the host is measured beside" test -x /usr/lib/iipimage-server/iipsrv.fcgi

@@ -35,3 +35,8 @@ mod signals;
 mod sockets;
 mod viewer;
 mod zoomify;
+
+// Pictures as other programs read them.
+mod color;
+mod output;
+mod watermark;

@@ -138,6 +138,8 @@ fn resizing(c: &mut Criterion) {
             alpha: AlphaOut::Keep,
             bands: BandsOut::GreyOrRgb,
             depth: OutputDepth::Eight,
+            inks: None,
+            to_srgb: None,
             max_bytes: 1 << 30,
             deadline: None,
         };

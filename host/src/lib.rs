@@ -33,7 +33,9 @@ pub mod workers;
 
 pub mod raster;
 
+pub mod color;
 pub mod pipeline;
+pub mod watermark;
 
 pub mod encode;
 

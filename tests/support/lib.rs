@@ -10,6 +10,8 @@ pub mod chromium;
 pub mod client;
 pub mod fastcgi;
 pub mod fixture;
+pub mod flat;
+pub mod icc;
 pub mod image;
 pub mod installed;
 pub mod lighttpd;
@@ -19,6 +21,7 @@ pub mod nginx;
 pub mod picture;
 pub mod reply;
 pub mod server;
+pub mod tool;
 pub mod wait;
 pub mod web_server;
 

@@ -137,7 +137,7 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
     let reload = {
         let handler = handler.clone();
         move || {
-            handler.clear();
+            handler.reload();
             if reopen.is_some() {
                 logging::reopen();
             }

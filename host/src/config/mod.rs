@@ -47,6 +47,12 @@ pub struct Config {
     pub limits: Limits,
     /// `MAX_ICC` in bytes: profiles of that size and more are not embedded; negative = any size.
     pub max_icc_bytes: i64,
+    /// `OUTPUT_PROFILE=srgb`: colors are converted to sRGB, whatever their profile.
+    pub convert_to_srgb: bool,
+    /// `OUTPUT_DEPTH=source`: samples of 9 to 16 bits stay deep where the format can hold them.
+    pub deep_output: bool,
+    /// `WATERMARK` and what belongs to it.
+    pub watermark: Watermark,
     /// `CODEC_PASSTHROUGH`: stored tiles are handed on undecoded where they are what was asked.
     pub codec_passthrough: bool,
     /// `INTERPOLATION`.
@@ -114,10 +120,34 @@ pub struct Encoders {
     pub webp_quality: i32,
     /// `AVIF_QUALITY`, −1 (best) to 100.
     pub avif_quality: i32,
+    /// `AVIF_CODEC`, 0 to 3; there is one encoder, rav1e, which is 2.
+    pub avif_codec: i32,
     /// `TIFF_COMPRESSION`, 0 to 5.
     pub tiff_compression: i32,
     /// `TIFF_QUALITY`.
     pub tiff_quality: i32,
+}
+
+/// The mark on pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watermark {
+    /// `WATERMARK`: the image; `None` = no mark.
+    pub path: Option<PathBuf>,
+    /// `WATERMARK_OPACITY`, 0 to 1.
+    pub opacity: f64,
+    /// `WATERMARK_PROBABILITY`, 0 to 1: the share of tiles and blocks that carry it.
+    pub probability: f64,
+    /// `WATERMARK_BLEND`; `None` = by whether the mark has opacity.
+    pub blend: Option<Blend>,
+}
+
+/// How a mark is laid on a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blend {
+    /// It covers what is below by its opacity.
+    Over,
+    /// It is added to what is below: black changes nothing.
+    Add,
 }
 
 /// How pictures are resized.
@@ -155,6 +185,7 @@ impl Config {
                 png_quality: read.int("PNG_QUALITY") as i32,
                 webp_quality: read.int("WEBP_QUALITY") as i32,
                 avif_quality: read.int("AVIF_QUALITY") as i32,
+                avif_codec: read.int("AVIF_CODEC") as i32,
                 tiff_compression: read.int("TIFF_COMPRESSION") as i32,
                 tiff_quality: read.int("TIFF_QUALITY") as i32,
             },
@@ -174,6 +205,18 @@ impl Config {
             max_icc_bytes: match read.bool("EMBED_ICC") {
                 false if !read.is_set("MAX_ICC") => 0,
                 _ => read.int("MAX_ICC"),
+            },
+            convert_to_srgb: read.choice("OUTPUT_PROFILE") == "srgb",
+            deep_output: read.choice("OUTPUT_DEPTH") == "source",
+            watermark: Watermark {
+                path: read.os("WATERMARK").filter(|p| !p.is_empty()).map(PathBuf::from),
+                opacity: read.float("WATERMARK_OPACITY"),
+                probability: read.float("WATERMARK_PROBABILITY"),
+                blend: match read.choice("WATERMARK_BLEND") {
+                    "over" => Some(Blend::Over),
+                    "add" => Some(Blend::Add),
+                    _ => None,
+                },
             },
             codec_passthrough: read.bool("CODEC_PASSTHROUGH"),
             interpolation: match read.int("INTERPOLATION") {
@@ -249,6 +292,8 @@ impl Config {
             memcached: nothing.memcached,
             server_timing: false,
             admin_socket: None,
+            // What the mark looks like counts for itself, wherever its file is.
+            watermark: nothing.watermark,
             limits: Limits {
                 max_decoded_pixels: nothing.limits.max_decoded_pixels,
                 max_request_bytes: nothing.limits.max_request_bytes,

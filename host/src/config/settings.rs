@@ -11,6 +11,8 @@ pub enum SettingKind {
     Number(f64, f64),
     /// Any text.
     Text,
+    /// One of a few words.
+    Choice(&'static [&'static str]),
     /// A list of IPv4 addresses, separated by commas.
     Addresses,
     /// Permission bits in octal.
@@ -53,6 +55,7 @@ impl Setting {
             SettingKind::Number(min, f64::INFINITY) => format!("a number, {min} or more"),
             SettingKind::Number(min, max) => format!("{min} to {max}"),
             SettingKind::Text => "text".into(),
+            SettingKind::Choice(words) => words.join(" or "),
             SettingKind::Addresses => "IPv4 addresses, separated by commas".into(),
             SettingKind::Servers => "host, host:port, [ip6]:port or /path, separated by commas".into(),
             SettingKind::Octal => "octal permission bits, as in 660".into(),
@@ -85,7 +88,7 @@ const fn own(name: &'static str, kind: SettingKind, default: &'static str, help:
     }
 }
 
-use SettingKind::{Addresses, Boolean, Integer, Number, Octal, Servers, Text};
+use SettingKind::{Addresses, Boolean, Choice, Integer, Number, Octal, Servers, Text};
 
 /// Every setting, in the order of `--help`.
 pub const SETTINGS: &[Setting] = &[
@@ -199,6 +202,42 @@ pub const SETTINGS: &[Setting] = &[
         Integer(i64::MIN, i64::MAX),
         "65536",
         "embed color profiles smaller than this many bytes; 0 = never, -1 = always",
+    ),
+    own(
+        "OUTPUT_PROFILE",
+        Choice(&["source", "srgb"]),
+        "source",
+        "colors of pictures: source = as stored, with their profile; srgb = converted, without one",
+    ),
+    own(
+        "OUTPUT_DEPTH",
+        Choice(&["8", "source"]),
+        "8",
+        "bits of a sample: 8, or those of the source (9 to 16) in PNG and TIFF, and 10 in AVIF",
+    ),
+    own(
+        "WATERMARK",
+        Text,
+        "",
+        "image laid over every tile and every block of an export; empty = none",
+    ),
+    inherited(
+        "WATERMARK_OPACITY",
+        Number(0.0, 1.0),
+        "1",
+        "opacity of the watermark",
+    ),
+    inherited(
+        "WATERMARK_PROBABILITY",
+        Number(0.0, 1.0),
+        "1",
+        "share of the tiles and blocks that carry the watermark",
+    ),
+    own(
+        "WATERMARK_BLEND",
+        Choice(&["auto", "over", "add"]),
+        "auto",
+        "over = laid over, add = added to the colors, auto = over if the watermark has opacity, else add",
     ),
     inherited(
         "EMBED_ICC",

@@ -193,6 +193,25 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The word chosen, the default if unset.
+    pub(super) fn choice(&mut self, name: &str) -> &'static str {
+        let setting = Self::setting(name);
+        let SettingKind::Choice(words) = setting.kind else {
+            return setting.default;
+        };
+        let Some((value, is_flag)) = self.raw(name).filter(|(v, _)| !v.is_empty()) else {
+            return setting.default;
+        };
+        let text = value.to_string_lossy();
+        match words.iter().find(|w| w.eq_ignore_ascii_case(text.trim())) {
+            Some(word) => word,
+            None => {
+                self.problem(setting, is_flag, &text, setting.default);
+                setting.default
+            }
+        }
+    }
+
     pub(super) fn bool(&mut self, name: &str) -> bool {
         let setting = Self::setting(name);
         let default = setting.default == "1";

@@ -238,3 +238,19 @@ fn the_documentation_has_every_setting_as_it_is() {
     }
     assert_eq!(&text[start..end], table(), "UPDATE_GOLDEN=1 writes it anew");
 }
+
+#[test]
+fn words_are_chosen_without_regard_to_case_and_others_stop_the_start() {
+    let (config, problems) = config(&[
+        ("OUTPUT_PROFILE", "sRGB"),
+        ("OUTPUT_DEPTH", "source"),
+        ("WATERMARK_BLEND", " Add "),
+    ]);
+    assert_eq!(problems, []);
+    assert!(config.convert_to_srgb && config.deep_output);
+    assert_eq!(config.watermark.blend, Some(Blend::Add));
+    let (config, problems) = super::tests::config(&[("OUTPUT_DEPTH", "16")]);
+    assert!(!config.deep_output);
+    assert_eq!(problems[0].severity, Severity::Error);
+    assert_eq!(problems[0].to_string(), "OUTPUT_DEPTH: \"16\" is not 8 or source");
+}

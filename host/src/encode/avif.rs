@@ -1,67 +1,57 @@
-//! AVIF by rav1e at its fastest: 8 bit, colors at half resolution below quality 100, grey as one plane.
+//! AVIF by rav1e at its fastest: 8 or 10 bit, colors at half resolution below quality 100, grey as one plane.
 //!
-//! The encoder has no lossless mode. It works on the caller's thread pool and splits only large pictures, so
-//! one request never takes more than two cores.
+//! The encoder has no lossless mode, and cannot be stopped. A tile is encoded where it is asked for; a large
+//! picture, split into parts that are encoded at once, on threads of its own, half as many as cores.
 
 use rav1e::prelude::{
     BlockSize, ChromaSampling, ColorDescription, ColorPrimaries, EncoderStatus, MatrixCoefficients,
-    PartitionRange, PixelRange, SceneDetectionSpeed, SpeedSettings, TransferCharacteristics, Tune,
+    PartitionRange, Pixel, PixelRange, SceneDetectionSpeed, SpeedSettings, TransferCharacteristics, Tune,
 };
 use rav1e::{Config, Context, EncoderConfig};
 
 use super::avif_container::{self, Chroma, Picture};
-use super::{Encoded, Encoder, Metadata, Settings, bytes_of, contained, fault};
+use super::control::aside;
+use super::{Control, Encoded, Encoder, Metadata, Settings, contained, fault};
 use crate::error::Error;
 use crate::limits::Size;
-use crate::raster::Raster;
+use crate::raster::{Raster, Samples};
 
 /// Writes AVIF.
 pub(super) struct AvifEncoder;
 
 impl Encoder for AvifEncoder {
-    fn encode(&self, raster: &Raster, settings: &Settings, metadata: &Metadata) -> Result<Encoded, Error> {
+    fn encode(
+        &self,
+        raster: &Raster,
+        settings: &Settings,
+        metadata: &Metadata,
+        control: Control<'_>,
+    ) -> Result<Encoded, Error> {
         let &Settings::Avif { quality } = settings else {
             return Err(fault(format!("{settings:?} for an AVIF")));
         };
-        let size = raster.size;
-        let samples = bytes_of(raster)?;
-        let chroma = match (raster.band_count, quality) {
-            (1 | 2, _) => Chroma::Grey,
-            (_, ..100) => Chroma::Half,
-            _ => Chroma::Full,
+        let work = || match &raster.samples {
+            Samples::U8(v) => planes_and_streams(v, raster, quality, metadata.icc.is_some(), u8::from),
+            Samples::U16(v) => {
+                let shift = raster.bit_depth.saturating_sub(10).min(15);
+                let fill = 10_u32.saturating_sub(raster.bit_depth);
+                // 9 bits and fewer become 10: rare enough for the simple way.
+                let ten = move |v: u16| ((v >> shift) << fill).min(1023);
+                planes_and_streams(v, raster, quality, metadata.icc.is_some(), ten)
+            }
+            other => Err(fault(format!("{:?} samples for an AVIF", other.format()))),
         };
-        let planes = match raster.band_count {
-            1 => [samples.to_vec(), Vec::new(), Vec::new()],
-            2 => [band(samples, 2, 0), Vec::new(), Vec::new()],
-            3 => ycbcr::<3>(samples, size, chroma),
-            _ => ycbcr::<4>(samples, size, chroma),
+        let streams = if raster.size.pixels() < TWO_TILES_PIXELS {
+            work()?
+        } else {
+            aside(control, work)?
         };
-        let alpha = match raster.band_count {
-            bands @ (2 | 4) => Some([
-                band(samples, bands as usize, bands as usize - 1),
-                Vec::new(),
-                Vec::new(),
-            ]),
-            _ => None,
-        };
-        let color_space = match metadata.icc {
-            Some(_) => (ColorPrimaries::Unspecified, TransferCharacteristics::Unspecified),
-            None => (ColorPrimaries::BT709, TransferCharacteristics::SRGB),
-        };
-        let description = ColorDescription {
-            color_primaries: color_space.0,
-            transfer_characteristics: color_space.1,
-            matrix_coefficients: MatrixCoefficients::BT601,
-        };
-        let color = contained("avif", || av1(size, &planes, chroma, quality, Some(description)))?;
-        let alpha = alpha
-            .map(|alpha| contained("avif", || av1(size, &alpha, Chroma::Grey, quality, None)))
-            .transpose()?;
         let bytes = avif_container::write(&Picture {
-            size,
-            chroma,
-            color: &color,
-            alpha: alpha.as_deref(),
+            size: raster.size,
+            chroma: streams.chroma,
+            deep: matches!(raster.samples, Samples::U16(_)),
+            color: &streams.color,
+            alpha: streams.alpha.as_deref(),
             icc: metadata.icc.as_deref(),
             exif: metadata.exif.as_deref(),
             xmp: metadata.xmp.as_deref(),
@@ -74,28 +64,124 @@ impl Encoder for AvifEncoder {
     }
 }
 
-/// One band of interleaved samples.
-fn band(samples: &[u8], band_count: usize, band: usize) -> Vec<u8> {
-    samples.iter().skip(band).step_by(band_count).copied().collect()
+/// The AV1 pictures of a file.
+struct Streams {
+    chroma: Chroma,
+    color: Vec<u8>,
+    alpha: Option<Vec<u8>>,
 }
 
-/// ITU-R BT.601 over the full range, as in JFIF, in 16-bit fixed point: weights of R, G, B and the offset.
+/// A sample of a plane: 8 bits, or 10 in 16.
+trait Depth: Pixel + Copy + Send + Sync {
+    const BITS: u32;
+    fn wide(self) -> i32;
+    fn narrow(value: i32) -> Self;
+    fn bytes(plane: &[Self]) -> &[u8];
+}
+
+impl Depth for u8 {
+    const BITS: u32 = 8;
+    fn wide(self) -> i32 {
+        i32::from(self)
+    }
+    fn narrow(value: i32) -> Self {
+        value.clamp(0, 255) as u8
+    }
+    fn bytes(plane: &[Self]) -> &[u8] {
+        plane
+    }
+}
+
+impl Depth for u16 {
+    const BITS: u32 = 10;
+    fn wide(self) -> i32 {
+        i32::from(self)
+    }
+    fn narrow(value: i32) -> Self {
+        value.clamp(0, 1023) as u16
+    }
+    fn bytes(plane: &[Self]) -> &[u8] {
+        bytemuck::cast_slice(plane)
+    }
+}
+
+/// Splits interleaved samples into planes of `T` and encodes them.
+fn planes_and_streams<S: Copy, T: Depth>(
+    samples: &[S],
+    raster: &Raster,
+    quality: u8,
+    has_profile: bool,
+    value: impl Fn(S) -> T + Copy,
+) -> Result<Streams, Error> {
+    let size = raster.size;
+    let chroma = match (raster.band_count, quality) {
+        (1 | 2, _) => Chroma::Grey,
+        (_, ..100) => Chroma::Half,
+        _ => Chroma::Full,
+    };
+    let bands = raster.band_count as usize;
+    let planes = match bands {
+        1 | 2 => [band(samples, bands, 0, value), Vec::new(), Vec::new()],
+        3 => ycbcr::<3, S, T>(samples, size, chroma, value),
+        _ => ycbcr::<4, S, T>(samples, size, chroma, value),
+    };
+    let (primaries, transfer) = if has_profile {
+        (ColorPrimaries::Unspecified, TransferCharacteristics::Unspecified)
+    } else {
+        (ColorPrimaries::BT709, TransferCharacteristics::SRGB)
+    };
+    let description = ColorDescription {
+        color_primaries: primaries,
+        transfer_characteristics: transfer,
+        matrix_coefficients: MatrixCoefficients::BT601,
+    };
+    let color = contained("avif", || av1(size, &planes, chroma, quality, Some(description)))?;
+    let alpha = match bands {
+        2 | 4 => {
+            let planes = [band(samples, bands, bands - 1, value), Vec::new(), Vec::new()];
+            Some(contained("avif", || {
+                av1(size, &planes, Chroma::Grey, quality, None)
+            })?)
+        }
+        _ => None,
+    };
+    Ok(Streams { chroma, color, alpha })
+}
+
+/// One band of interleaved samples.
+fn band<S: Copy, T>(samples: &[S], band_count: usize, band: usize, value: impl Fn(S) -> T) -> Vec<T> {
+    samples
+        .iter()
+        .skip(band)
+        .step_by(band_count)
+        .map(|&s| value(s))
+        .collect()
+}
+
+/// ITU-R BT.601 over the full range, as in JFIF, in 16-bit fixed point: weights of R, G, B and the offset of
+/// colors of 8 bits.
 const LUMA: [i32; 4] = [19_595, 38_470, 7_471, 0];
 const BLUE: [i32; 4] = [-11_059, -21_709, 32_768, 128 << 16];
 const RED: [i32; 4] = [32_768, -27_439, -5_329, 128 << 16];
 
 /// A weighted sum of `1 << shift` pixels, their mean rounded.
-fn weigh([r, g, b]: [i32; 3], [wr, wg, wb, offset]: [i32; 4], shift: u32) -> u8 {
+fn weigh<T: Depth>([r, g, b]: [i32; 3], [wr, wg, wb, offset]: [i32; 4], shift: u32) -> T {
+    // At most 4 · 1023 · 65,536, which fits 31 bits.
     let sum = (r * wr + g * wg + b * wb) >> shift;
-    ((sum + offset + (1 << 15)) >> 16).clamp(0, 255) as u8
+    T::narrow((sum + (offset << (T::BITS - 8)) + (1 << 15)) >> 16)
 }
 
 /// The planes of interleaved RGB with `N` bands, each without padding; half-size color planes are means
 /// of two by two pixels, at the edges of what there is.
-fn ycbcr<const N: usize>(samples: &[u8], size: Size, chroma: Chroma) -> [Vec<u8>; 3] {
+fn ycbcr<const N: usize, S: Copy, T: Depth>(
+    samples: &[S],
+    size: Size,
+    chroma: Chroma,
+    value: impl Fn(S) -> T,
+) -> [Vec<T>; 3] {
     let (pixels, _) = samples.as_chunks::<N>();
-    let rgb = |pixel: &[u8; N]| match pixel.as_slice() {
-        &[r, g, b, ..] => [i32::from(r), i32::from(g), i32::from(b)],
+    let rgb = |pixel: &[S; N]| match pixel.as_slice() {
+        &[r, g, b, ..] => [r, g, b].map(|v| value(v).wide()),
         _ => [0; 3],
     };
     let luma = pixels.iter().map(|p| weigh(rgb(p), LUMA, 0)).collect();
@@ -128,13 +214,24 @@ fn ycbcr<const N: usize>(samples: &[u8], size: Size, chroma: Chroma) -> [Vec<u8>
     [luma, blue, red]
 }
 
-/// Pictures of at least this many pixels are encoded as two tiles at once.
+/// Pictures of at least this many pixels are encoded as two tiles at once, those four times as large as four,
+/// and so on up to eight: by size alone, so that every server writes the same bytes.
 const TWO_TILES_PIXELS: u64 = 1 << 20;
 
+/// Parts that are encoded at once.
+fn tile_count(pixels: u64) -> usize {
+    match pixels / TWO_TILES_PIXELS {
+        0 => 1,
+        1..4 => 2,
+        4..16 => 4,
+        _ => 8,
+    }
+}
+
 /// An AV1 still picture of unpadded planes.
-fn av1(
+fn av1<T: Depth>(
     size: Size,
-    planes: &[Vec<u8>; 3],
+    planes: &[Vec<T>; 3],
     chroma: Chroma,
     quality: u8,
     color_description: Option<ColorDescription>,
@@ -148,25 +245,27 @@ fn av1(
     let config = Config::new().with_encoder_config(EncoderConfig {
         width: size.width as usize,
         height: size.height as usize,
+        bit_depth: T::BITS as usize,
         chroma_sampling,
         pixel_range: PixelRange::Full,
         color_description,
         still_picture: true,
         quantizer,
         min_quantizer: quantizer as u8,
-        tiles: if size.pixels() < TWO_TILES_PIXELS { 1 } else { 2 },
+        tiles: tile_count(size.pixels()),
         // The psychovisual tune would ignore the fast estimates of distortion.
         tune: Tune::Psnr,
         speed_settings: speed(),
         ..EncoderConfig::default()
     });
     let av1 = |reason: String| fault(format!("avif: {reason}"));
-    let mut context: Context<u8> = config.new_context().map_err(|e| av1(e.to_string()))?;
+    let mut context: Context<T> = config.new_context().map_err(|e| av1(e.to_string()))?;
     let mut frame = context.new_frame();
     let widths = [Some(size.width), chroma_width, chroma_width];
     for ((plane, samples), width) in frame.planes.iter_mut().zip(planes).zip(widths) {
         if let Some(width) = width {
-            plane.copy_from_raw_u8(samples, width as usize, 1);
+            let sample = size_of::<T>();
+            plane.copy_from_raw_u8(T::bytes(samples), width as usize * sample, sample);
         }
     }
     context.send_frame(frame).map_err(|e| av1(e.to_string()))?;
@@ -204,7 +303,7 @@ mod tests {
 
     fn file(raster: &Raster, quality: u8, metadata: &Metadata) -> Vec<u8> {
         AvifEncoder
-            .encode(raster, &Settings::Avif { quality }, metadata)
+            .encode(raster, &Settings::Avif { quality }, metadata, Control::NONE)
             .unwrap()
             .bytes
     }
@@ -280,7 +379,7 @@ mod tests {
     #[test]
     fn planes_are_full_range_bt601() {
         let pixels = [255, 255, 255, 0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255];
-        let [luma, blue, red] = ycbcr::<3>(&pixels, Size::new(5, 1), Chroma::Full);
+        let [luma, blue, red] = ycbcr::<3, u8, u8>(&pixels, Size::new(5, 1), Chroma::Full, u8::from);
         assert_eq!(luma, [255, 0, 76, 150, 29]);
         assert_eq!(blue, [128, 128, 85, 44, 255]);
         assert_eq!(red, [128, 128, 255, 21, 107]);
@@ -293,7 +392,7 @@ mod tests {
         for at in [0, 2, 8] {
             pixels[3 * at + 2] = 255;
         }
-        let [luma, blue, red] = ycbcr::<3>(&pixels, Size::new(3, 3), Chroma::Half);
+        let [luma, blue, red] = ycbcr::<3, u8, u8>(&pixels, Size::new(3, 3), Chroma::Half, u8::from);
         assert_eq!((luma.len(), blue.len(), red.len()), (9, 4, 4));
         assert_eq!(blue, [160, 192, 128, 255]);
     }

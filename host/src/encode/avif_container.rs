@@ -18,9 +18,11 @@ pub(super) enum Chroma {
 pub(super) struct Picture<'a> {
     pub(super) size: Size,
     pub(super) chroma: Chroma,
-    /// AV1 of the colors, 8 bit, full range, BT.601 matrix.
+    /// Planes have 10 bits, not 8.
+    pub(super) deep: bool,
+    /// AV1 of the colors, full range, BT.601 matrix.
     pub(super) color: &'a [u8],
-    /// AV1 of the opacity, 8 bit, one plane.
+    /// AV1 of the opacity, one plane.
     pub(super) alpha: Option<&'a [u8]>,
     pub(super) icc: Option<&'a [u8]>,
     pub(super) exif: Option<&'a [u8]>,
@@ -210,8 +212,11 @@ fn properties(picture: &Picture<'_>) -> (Vec<Property>, Uses, Uses) {
     .concat();
     let size = add(b"ispe", [&[0; 4][..], &size].concat());
     let mut color = vec![(size, false)];
-    color.push((add(b"pixi", bits(picture.chroma)), false));
-    color.push((add(b"av1C", av1_configuration(picture.chroma)), true));
+    color.push((add(b"pixi", bits(picture.chroma, picture.deep)), false));
+    color.push((
+        add(b"av1C", av1_configuration(picture.chroma, picture.deep)),
+        true,
+    ));
     let (primaries, transfer) = match picture.icc {
         Some(_) => (UNSPECIFIED, UNSPECIFIED),
         None => (SRGB_PRIMARIES, SRGB_TRANSFER),
@@ -229,8 +234,8 @@ fn properties(picture: &Picture<'_>) -> (Vec<Property>, Uses, Uses) {
     let mut alpha = Vec::new();
     if picture.alpha.is_some() {
         alpha.push((size, false));
-        alpha.push((add(b"pixi", bits(Chroma::Grey)), false));
-        alpha.push((add(b"av1C", av1_configuration(Chroma::Grey)), true));
+        alpha.push((add(b"pixi", bits(Chroma::Grey, picture.deep)), false));
+        alpha.push((add(b"av1C", av1_configuration(Chroma::Grey, picture.deep)), true));
         // MIAF 7.3.5.2.
         let kind = b"\0\0\0\0urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0".to_vec();
         alpha.push((add(b"auxC", kind), false));
@@ -239,21 +244,23 @@ fn properties(picture: &Picture<'_>) -> (Vec<Property>, Uses, Uses) {
 }
 
 /// Bits of each plane.
-fn bits(chroma: Chroma) -> Vec<u8> {
+fn bits(chroma: Chroma, deep: bool) -> Vec<u8> {
+    let bits = if deep { 10 } else { 8 };
     match chroma {
-        Chroma::Grey => vec![0, 0, 0, 0, 1, 8],
-        _ => vec![0, 0, 0, 0, 3, 8, 8, 8],
+        Chroma::Grey => vec![0, 0, 0, 0, 1, bits],
+        _ => vec![0, 0, 0, 0, 3, bits, bits, bits],
     }
 }
 
-/// AV1 in ISOBMFF 2.3: profile 0 (main) or 1 (high, for 4:4:4), level 31 (no limits), 8 bit.
-fn av1_configuration(chroma: Chroma) -> Vec<u8> {
+/// AV1 in ISOBMFF 2.3: profile 0 (main) or 1 (high, for 4:4:4), level 31 (no limits); the
+/// second bit of the third byte says 10 bits.
+fn av1_configuration(chroma: Chroma, deep: bool) -> Vec<u8> {
     let (profile, planes) = match chroma {
         Chroma::Grey => (0, 0b0001_1100),
         Chroma::Half => (0, 0b0000_1100),
         Chroma::Full => (1, 0),
     };
-    vec![0x81, profile << 5 | 31, planes, 0]
+    vec![0x81, profile << 5 | 31, planes | u8::from(deep) << 6, 0]
 }
 
 /// A box: its length, which counts itself, its name and its content.
@@ -300,6 +307,7 @@ mod tests {
         Picture {
             size: Size::new(300, 20),
             chroma: Chroma::Half,
+            deep: false,
             color: b"COLORS",
             alpha: None,
             icc: None,

@@ -6,7 +6,9 @@
 
 use std::ops::Range;
 
-use super::metadata::printable;
+use iiphost_plugin_api::{Resolution, ResolutionUnit};
+
+use super::metadata::{printable, whole};
 use crate::limits::Size;
 
 /// What [`for_output`] makes of a source's EXIF.
@@ -18,20 +20,34 @@ pub struct Outcome {
     pub left_out: Option<String>,
 }
 
-/// The EXIF block of a picture of `size`, made from that of its source (with or without the `Exif\0\0` prefix).
+/// What a block has to say of the new picture.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// Its size.
+    pub size: Size,
+    /// Rights, for a source that states none.
+    pub rights: Option<&'a [u8]>,
+    /// Its physical resolution.
+    pub resolution: Option<Resolution>,
+    /// The resolution is worth a block where the source has none.
+    pub resolution_alone: bool,
+}
+
+/// The EXIF block of a picture, made from that of its source (with or without the `Exif\0\0` prefix).
 ///
-/// `rights` fills the copyright tag where the source has none; without a source it makes a block of its own.
+/// Without a source there is a block if there are rights to state, or a resolution that has no other place.
 #[must_use]
-pub fn for_output(source: Option<&[u8]>, size: Size, rights: Option<&[u8]>) -> Outcome {
-    let rights = rights.and_then(printable);
+pub fn for_output(source: Option<&[u8]>, about: &About<'_>) -> Outcome {
+    let rights = about.rights.and_then(printable);
     let rights = rights.as_deref();
-    let (exif, left_out) = match source.map(|source| rewritten(source, size, rights)) {
+    let (exif, left_out) = match source.map(|source| rewritten(source, about, rights)) {
         Some(Ok(exif)) => (Some(exif), None),
         Some(Err(reason)) => (None, Some(format!("EXIF: {reason}"))),
         None => (None, None),
     };
+    let worth_it = rights.is_some() || (about.resolution_alone && about.resolution.is_some());
     Outcome {
-        exif: exif.or_else(|| rights.and_then(|rights| copyright_alone(rights).ok())),
+        exif: exif.or_else(|| worth_it.then(|| made_up(about, rights).ok()).flatten()),
         left_out,
     }
 }
@@ -40,6 +56,9 @@ pub fn for_output(source: Option<&[u8]>, size: Size, rights: Option<&[u8]>) -> O
 const IMAGE_WIDTH: u16 = 256;
 const IMAGE_LENGTH: u16 = 257;
 const ORIENTATION: u16 = 274;
+const X_RESOLUTION: u16 = 282;
+const Y_RESOLUTION: u16 = 283;
+const RESOLUTION_UNIT: u16 = 296;
 const THUMBNAIL_OFFSET: u16 = 513;
 const THUMBNAIL_LENGTH: u16 = 514;
 const STRIP_OFFSETS: u16 = 273;
@@ -76,6 +95,7 @@ const DROPPED: &[u16] = &[
 const ASCII: u16 = 2;
 const SHORT: u16 = 3;
 const LONG: u16 = 4;
+const RATIONAL: u16 = 5;
 
 /// Bytes of one value by field type, TIFF 6.0 page 15 (13 is IFD of the TIFF technical note 1, 129 UTF-8 of Exif 3.0).
 fn type_len(field_type: u16) -> Option<usize> {
@@ -139,6 +159,125 @@ impl Order {
             _ => self.bytes32(value),
         }
     }
+}
+
+/// A block made fit for standing at the start of a TIFF file.
+#[derive(Debug, PartialEq)]
+pub struct ForTiff {
+    /// The block, little-endian; its header is to be overwritten by that of the file.
+    pub block: Vec<u8>,
+    /// Fields for the directory of the picture: texts, and where the other directories are.
+    pub fields: Vec<TiffField>,
+}
+
+/// A field of a directory with its values.
+#[derive(Debug, PartialEq)]
+pub struct TiffField {
+    /// Tag.
+    pub tag: u16,
+    /// Field type (TIFF 6.0 page 15).
+    pub field_type: u16,
+    /// Number of values.
+    pub count: u32,
+    /// The values, little-endian.
+    pub value: Vec<u8>,
+}
+
+/// Texts about the picture that its directory takes over (TIFF 6.0 section 8): name, description, maker, model,
+/// date, artist, host computer, rights.
+const TAKEN: &[u16] = &[269, 270, 271, 272, 306, 315, 316, COPYRIGHT];
+
+/// A block made by [`for_output`] for a TIFF file. At the start of the file its offsets are those of the file,
+/// so that nothing in it has to be moved, maker notes least of all.
+///
+/// # Errors
+/// What is wrong with the block.
+pub fn for_tiff(block: &[u8]) -> Result<ForTiff, String> {
+    let order = match block.first_chunk::<4>() {
+        Some(b"II*\0") => Order { little_endian: true },
+        Some(b"MM\0*") => Order { little_endian: false },
+        _ => return Err("no TIFF header".into()),
+    };
+    let offset = order.u32(block, 4).ok_or("no first directory")?;
+    let first = Directory::read(order, block, offset)?;
+    let mut directories = Vec::new();
+    for tag in [EXIF_IFD, GPS_IFD] {
+        if let Some(offset) = first.number(order, tag) {
+            directories.push(Directory::read(order, block, offset)?);
+        }
+    }
+    let interoperability = directories
+        .iter()
+        .find_map(|directory| directory.number(order, INTEROPERABILITY_IFD));
+    if let Some(offset) = interoperability {
+        directories.push(Directory::read(order, block, offset)?);
+    }
+    let mut fields = Vec::new();
+    for field in &first.fields {
+        let value = match field.tag {
+            EXIF_IFD | GPS_IFD => field.as_number(order).map(|at| (LONG, at.to_le_bytes().to_vec())),
+            tag if TAKEN.contains(&tag) && field.field_type == ASCII => {
+                let text = match field.outside(order, block)? {
+                    Some(range) => block.get(range),
+                    None => field.value.get(..field.count as usize),
+                };
+                text.map(|text| (ASCII, text.to_vec()))
+            }
+            _ => None,
+        };
+        if let Some((field_type, value)) = value {
+            fields.push(TiffField {
+                tag: field.tag,
+                field_type,
+                count: field.count,
+                value,
+            });
+        }
+    }
+    let mut block = block.to_vec();
+    if !order.little_endian {
+        for directory in &directories {
+            turn(order, &mut block, directory);
+        }
+    }
+    Ok(ForTiff { block, fields })
+}
+
+/// Makes a big-endian directory and its values little-endian, where they stand.
+fn turn(order: Order, block: &mut [u8], directory: &Directory) {
+    let mut reverse = |range: Range<usize>, size: usize| {
+        for number in block.get_mut(range).unwrap_or_default().chunks_exact_mut(size) {
+            number.reverse();
+        }
+    };
+    for field in &directory.fields {
+        let size = match field.field_type {
+            3 | 8 => 2,
+            4 | 5 | 9 | 10 | 11 | 13 => 4,
+            12 => 8,
+            _ => 1,
+        };
+        // What a field points at is told by the directory as it was read, before anything is turned.
+        match outside_range(order, field) {
+            Some(range) => {
+                reverse(range, size);
+                reverse(field.at + 8..field.at + 12, 4);
+            }
+            None => reverse(field.at + 8..field.at + 12, size.min(4)),
+        }
+        reverse(field.at..field.at + 4, 2);
+        reverse(field.at + 4..field.at + 8, 4);
+    }
+    let start = directory.place.start;
+    reverse(start..start + 2, 2);
+    reverse(directory.place.end.saturating_sub(4)..directory.place.end, 4);
+}
+
+/// Where the values of a field are, if not in the field itself; wherever that is.
+fn outside_range(order: Order, field: &Field) -> Option<Range<usize>> {
+    let len = type_len(field.field_type)?.checked_mul(field.count as usize)?;
+    let start = order.u32(&field.value, 0)? as usize;
+    (len > 4).then_some(start..start.checked_add(len)?)
 }
 
 /// One field of a directory.
@@ -262,7 +401,8 @@ impl Directory {
     }
 }
 
-fn rewritten(source: &[u8], size: Size, rights: Option<&str>) -> Result<Vec<u8>, String> {
+fn rewritten(source: &[u8], about: &About<'_>, rights: Option<&str>) -> Result<Vec<u8>, String> {
+    let size = about.size;
     let source = source.strip_prefix(b"Exif\0\0").unwrap_or(source);
     let order = match source.first_chunk::<4>() {
         Some(b"II*\0") => Order { little_endian: true },
@@ -320,6 +460,7 @@ fn rewritten(source: &[u8], size: Size, rights: Option<&str>) -> Result<Vec<u8>,
             *field = Field::number(order, tag, value);
         }
     }
+    state_resolution(order, &mut block, &mut fields, about.resolution);
     if let Some(rights) = rights
         && !fields
             .iter()
@@ -331,11 +472,52 @@ fn rewritten(source: &[u8], size: Size, rights: Option<&str>) -> Result<Vec<u8>,
     finish(order, block, fields)
 }
 
-fn copyright_alone(rights: &str) -> Result<Vec<u8>, String> {
+/// A block for a picture whose source has none.
+fn made_up(about: &About<'_>, rights: Option<&str>) -> Result<Vec<u8>, String> {
     let order = Order { little_endian: true };
     let mut block = b"II*\0\0\0\0\0".to_vec();
-    let field = push_text(order, &mut block, COPYRIGHT, rights)?;
-    finish(order, block, vec![field])
+    let mut fields = Vec::new();
+    state_resolution(order, &mut block, &mut fields, about.resolution);
+    if let Some(rights) = rights {
+        fields.push(push_text(order, &mut block, COPYRIGHT, rights)?);
+    }
+    finish(order, block, fields)
+}
+
+/// Replaces what the source says of its resolution, which is not that of a picture of another size.
+fn state_resolution(
+    order: Order,
+    block: &mut Vec<u8>,
+    fields: &mut Vec<Field>,
+    resolution: Option<Resolution>,
+) {
+    fields.retain(|f| !matches!(f.tag, X_RESOLUTION | Y_RESOLUTION | RESOLUTION_UNIT));
+    let Some(resolution) = resolution else { return };
+    // Thousandths, which is more than anybody measures.
+    let Some((x, y)) = whole(resolution.x * 1000.0, resolution.y * 1000.0, f64::from(u32::MAX)) else {
+        return;
+    };
+    for (tag, value) in [(X_RESOLUTION, x), (Y_RESOLUTION, y)] {
+        block.resize(block.len() + block.len() % 2, 0);
+        let Ok(offset) = u32::try_from(block.len()) else {
+            return;
+        };
+        block.extend(order.bytes32(value));
+        block.extend(order.bytes32(1000));
+        fields.push(Field {
+            tag,
+            field_type: RATIONAL,
+            count: 1,
+            value: order.bytes32(offset),
+            at: 0,
+        });
+    }
+    let unit = match resolution.unit {
+        ResolutionUnit::None => 1,
+        ResolutionUnit::Inch => 2,
+        ResolutionUnit::Centimeter => 3,
+    };
+    fields.push(Field::number(order, RESOLUTION_UNIT, unit));
 }
 
 /// Writes the first directory behind the block and points the header at it.
@@ -427,6 +609,47 @@ fn erase(block: &mut [u8], range: Range<usize>) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn for_output(source: Option<&[u8]>, size: Size, rights: Option<&[u8]>) -> Outcome {
+        let about = About {
+            size,
+            rights,
+            resolution: None,
+            resolution_alone: false,
+        };
+        super::for_output(source, &about)
+    }
+
+    #[test]
+    fn resolution_is_that_of_the_new_picture() {
+        let resolution = Resolution {
+            x: 150.0,
+            y: 75.5,
+            unit: ResolutionUnit::Inch,
+        };
+        for source in [None, Some(source(true)), Some(source(false))] {
+            let about = About {
+                size: SIZE,
+                rights: None,
+                resolution: Some(resolution),
+                resolution_alone: true,
+            };
+            let block = super::for_output(source.as_deref(), &about).exif.unwrap();
+            let (order, first) = parse(&block);
+            assert_eq!(first.number(order, RESOLUTION_UNIT), Some(2));
+            for (tag, value) in [(X_RESOLUTION, 150_000), (Y_RESOLUTION, 75_500)] {
+                let place = first.find(tag).unwrap().outside(order, &block).unwrap().unwrap();
+                assert_eq!(order.u32(&block, place.start), Some(value));
+                assert_eq!(order.u32(&block, place.start + 4), Some(1000));
+            }
+            let silent = About {
+                resolution_alone: false,
+                ..about
+            };
+            let found = super::for_output(source.as_deref(), &silent).exif.is_some();
+            assert_eq!(found, source.is_some());
+        }
+    }
 
     const SIZE: Size = Size::new(70_000, 300);
 
@@ -567,6 +790,36 @@ mod tests {
                     prop_assert!(field.outside(order, &exif).is_ok());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn at_the_start_of_a_tiff_file_every_offset_stays_right() {
+        for little_endian in [true, false] {
+            let block = for_output(Some(&source(little_endian)), SIZE, Some(b"me"))
+                .exif
+                .unwrap();
+            let made = for_tiff(&block).unwrap();
+            let field = |tag| made.fields.iter().find(|f| f.tag == tag);
+            assert_eq!(field(271).unwrap().value, b"Canon\0");
+            assert_eq!(field(COPYRIGHT).unwrap().value, b"me\0");
+            assert!(field(ORIENTATION).is_none() && field(IMAGE_WIDTH).is_none());
+            let offset = u32::from_le_bytes(field(EXIF_IFD).unwrap().value[..4].try_into().unwrap());
+            let order = Order { little_endian: true };
+            let exif = Directory::read(order, &made.block, offset).unwrap();
+            assert_eq!(exif.number(order, PIXEL_X_DIMENSION), Some(70_000));
+            assert_eq!(exif.number(order, PIXEL_Y_DIMENSION), Some(300));
+            let note = exif.find(37_500).unwrap().outside(order, &made.block).unwrap();
+            assert_eq!(&made.block[note.unwrap()], b"MAKERNOT");
+        }
+        assert!(for_tiff(b"JUNK").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_block_is_turned_or_refused(mut block in proptest::collection::vec(any::<u8>(), 8..200)) {
+            block[..8].copy_from_slice(b"MM\0*\0\0\0\x08");
+            let _ = for_tiff(&block);
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use super::{Encoded, Encoder, Metadata, Settings, bytes_of, fault, jpeg_markers};
+use super::{Control, Encoded, Encoder, Metadata, Settings, bytes_of, fault, jpeg_markers};
 use crate::error::Error;
 use crate::raster::Raster;
 
@@ -14,7 +14,13 @@ use crate::raster::Raster;
 pub(super) struct JpegEncoder;
 
 impl Encoder for JpegEncoder {
-    fn encode(&self, raster: &Raster, settings: &Settings, metadata: &Metadata) -> Result<Encoded, Error> {
+    fn encode(
+        &self,
+        raster: &Raster,
+        settings: &Settings,
+        metadata: &Metadata,
+        control: Control<'_>,
+    ) -> Result<Encoded, Error> {
         let &Settings::Jpeg { quality } = settings else {
             return Err(fault(format!("{settings:?} for a JPEG")));
         };
@@ -24,9 +30,9 @@ impl Encoder for JpegEncoder {
         out.reserve((bytes_of(raster)?.len() / 8).min(1 << 24) + 4096);
         let body = AfterHeader::new(out);
         #[cfg(feature = "mozjpeg")]
-        let body = turbo::compress(raster, quality, body)?;
+        let body = turbo::compress(raster, quality, body, control)?;
         #[cfg(not(feature = "mozjpeg"))]
-        let body = pure::compress(raster, quality, body)?;
+        let body = pure::compress(raster, quality, body, control)?;
         Ok(Encoded {
             bytes: body.out,
             left_out,
@@ -76,16 +82,26 @@ mod turbo {
     use mozjpeg::{ColorSpace, Compress};
 
     use super::{AfterHeader, FULL_CHROMA_QUALITY};
-    use crate::encode::{bytes_of, contained, fault};
+    use crate::encode::{Control, bytes_of, contained, fault, rows_between_questions};
     use crate::error::Error;
     use crate::raster::Raster;
 
-    pub(super) fn compress(raster: &Raster, quality: u8, body: AfterHeader) -> Result<AfterHeader, Error> {
+    pub(super) fn compress(
+        raster: &Raster,
+        quality: u8,
+        body: AfterHeader,
+        control: Control<'_>,
+    ) -> Result<AfterHeader, Error> {
         // The crate turns errors of the C library into unwinding.
-        contained("jpeg", || compress_or_unwind(raster, quality, body))
+        contained("jpeg", || compress_or_unwind(raster, quality, body, control))
     }
 
-    fn compress_or_unwind(raster: &Raster, quality: u8, body: AfterHeader) -> Result<AfterHeader, Error> {
+    fn compress_or_unwind(
+        raster: &Raster,
+        quality: u8,
+        body: AfterHeader,
+        control: Control<'_>,
+    ) -> Result<AfterHeader, Error> {
         let quality = quality.clamp(1, 100);
         let io = |error: std::io::Error| fault(format!("jpeg: {error}"));
         let mut compress = Compress::new(match raster.band_count {
@@ -112,7 +128,13 @@ mod turbo {
             compress.set_chroma_sampling_pixel_sizes(chroma, chroma);
         }
         let mut started = compress.start_compress(body).map_err(io)?;
-        started.write_scanlines(bytes_of(raster)?).map_err(io)?;
+        let part = rows_between_questions(raster.size) * raster.row_stride();
+        for (number, rows) in bytes_of(raster)?.chunks(part.max(1)).enumerate() {
+            if number > 0 {
+                control.between_parts()?;
+            }
+            started.write_scanlines(rows).map_err(io)?;
+        }
         started.finish().map_err(io)
     }
 }
@@ -123,7 +145,7 @@ mod pure {
     use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 
     use super::{AfterHeader, FULL_CHROMA_QUALITY};
-    use crate::encode::{bytes_of, fault};
+    use crate::encode::{Control, bytes_of, fault};
     use crate::error::Error;
     use crate::raster::Raster;
 
@@ -131,7 +153,10 @@ mod pure {
         raster: &Raster,
         quality: u8,
         mut body: AfterHeader,
+        control: Control<'_>,
     ) -> Result<AfterHeader, Error> {
+        // This encoder takes a picture whole.
+        control.between_parts()?;
         let side = |side: u32| u16::try_from(side).map_err(|_| fault(format!("JPEG of {}", raster.size)));
         let (width, height) = (side(raster.size.width)?, side(raster.size.height)?);
         let mut encoder = Encoder::new(&mut body, quality.clamp(1, 100));
@@ -163,8 +188,12 @@ mod tests {
 
     const ENCODERS: &[(&str, Compress)] = &[
         #[cfg(feature = "mozjpeg")]
-        ("turbo", turbo::compress),
-        ("pure", pure::compress),
+        ("turbo", |raster, quality, body| {
+            turbo::compress(raster, quality, body, Control::NONE)
+        }),
+        ("pure", |raster, quality, body| {
+            pure::compress(raster, quality, body, Control::NONE)
+        }),
     ];
 
     fn file(compress: Compress, raster: &Raster, quality: u8) -> Vec<u8> {
@@ -276,7 +305,12 @@ mod tests {
             ..Metadata::default()
         };
         let encoded = JpegEncoder
-            .encode(&rgb(16, 16), &Settings::Jpeg { quality: 75 }, &metadata)
+            .encode(
+                &rgb(16, 16),
+                &Settings::Jpeg { quality: 75 },
+                &metadata,
+                Control::NONE,
+            )
             .unwrap();
         let mut markers: Vec<u8> = jpeg_segments(&encoded.bytes).iter().map(|(m, _)| *m).collect();
         let tables = markers.split_off(6);
@@ -306,7 +340,12 @@ mod tests {
 
     #[test]
     fn wrong_settings_are_a_fault() {
-        let error = JpegEncoder.encode(&rgb(4, 4), &Settings::Png { level: 1 }, &Metadata::default());
+        let error = JpegEncoder.encode(
+            &rgb(4, 4),
+            &Settings::Png { level: 1 },
+            &Metadata::default(),
+            Control::NONE,
+        );
         assert_eq!(error.unwrap_err().status(), 500);
     }
 
@@ -316,7 +355,12 @@ mod tests {
         let mut raster = grey(1, 1);
         raster.size.width = 70_000;
         raster.samples = crate::raster::Samples::U8(vec![0; 70_000]);
-        let error = JpegEncoder.encode(&raster, &Settings::Jpeg { quality: 75 }, &Metadata::default());
+        let error = JpegEncoder.encode(
+            &raster,
+            &Settings::Jpeg { quality: 75 },
+            &Metadata::default(),
+            Control::NONE,
+        );
         let error = error.unwrap_err();
         assert_eq!(error.status(), 500);
         assert!(error.to_string().contains("65500"), "{error}");

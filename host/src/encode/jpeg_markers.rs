@@ -3,8 +3,9 @@
 
 use iiphost_plugin_api::{Resolution, ResolutionUnit};
 
-use super::metadata::{check_icc, whole};
+use super::metadata::whole;
 use super::{Metadata, PRODUCT};
+use crate::color;
 
 const SOI: u8 = 0xd8;
 const SOS: u8 = 0xda;
@@ -116,7 +117,7 @@ pub fn with_icc(jpeg: &[u8], icc: &[u8]) -> Result<Vec<u8>, String> {
     if header.has_icc {
         return Ok(jpeg.to_vec());
     }
-    check_icc(icc, header.component_count)?;
+    color::check(icc, header.component_count)?;
     let (before, after) = jpeg
         .split_at_checked(header.leading_end)
         .ok_or("JPEG header past its end")?;
@@ -193,7 +194,7 @@ impl Header {
 mod tests {
     use super::*;
     use crate::encode::test_pictures::{grey, icc_profile, jpeg_segments, rgb};
-    use crate::encode::{Encoder as _, Settings, jpeg::JpegEncoder};
+    use crate::encode::{Control, Encoder as _, Settings, jpeg::JpegEncoder};
     use proptest::prelude::*;
 
     fn profile_in(jpeg: &[u8]) -> Vec<u8> {
@@ -212,7 +213,7 @@ mod tests {
 
     fn tile() -> Vec<u8> {
         let settings = Settings::Jpeg { quality: 75 };
-        let encoded = JpegEncoder.encode(&rgb(16, 16), &settings, &Metadata::default());
+        let encoded = JpegEncoder.encode(&rgb(16, 16), &settings, &Metadata::default(), Control::NONE);
         encoded.unwrap().bytes
     }
 
@@ -322,7 +323,12 @@ mod tests {
 
     #[test]
     fn profiles_for_another_number_of_components_stay_out() {
-        let grey = JpegEncoder.encode(&grey(8, 8), &Settings::Jpeg { quality: 75 }, &Metadata::default());
+        let grey = JpegEncoder.encode(
+            &grey(8, 8),
+            &Settings::Jpeg { quality: 75 },
+            &Metadata::default(),
+            Control::NONE,
+        );
         let grey = grey.unwrap().bytes;
         assert!(with_icc(&grey, &icc_profile(b"RGB ", 500)).is_err());
         assert!(with_icc(&grey, &icc_profile(b"GRAY", 500)).is_ok());

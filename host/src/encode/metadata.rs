@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use iiphost_plugin_api::{Resolution, ResolutionUnit};
 
+use crate::color;
 use crate::raster::Raster;
 
 /// Metadata of one picture. The caller decides what a reply carries (a tile less than an export); encoders
@@ -32,14 +33,19 @@ impl Metadata {
     /// A profile must describe as many color bands as the picture has, and an empty block says nothing.
     pub(super) fn usable_for(&self, raster: &Raster) -> (Cow<'_, Self>, Vec<String>) {
         let colors = if raster.band_count < 3 { 1 } else { 3 };
-        let Some(Err(reason)) = self.icc.as_deref().map(|icc| check_icc(icc, colors)) else {
+        let icc = self.icc.as_deref().map(|icc| color::check(icc, colors));
+        let xmp = self.xmp.as_deref().map(check_xmp);
+        let (broken_icc, broken_xmp) = (icc.and_then(Result::err), xmp.and_then(Result::err));
+        if broken_icc.is_none() && broken_xmp.is_none() {
             return (Cow::Borrowed(self), Vec::new());
-        };
+        }
         let usable = Self {
-            icc: None,
+            icc: self.icc.clone().filter(|_| broken_icc.is_none()),
+            xmp: self.xmp.clone().filter(|_| broken_xmp.is_none()),
             ..self.clone()
         };
-        (Cow::Owned(usable), vec![reason])
+        let reasons = broken_icc.into_iter().chain(broken_xmp).collect();
+        (Cow::Owned(usable), reasons)
     }
 
     /// Text by name, as UTF-8.
@@ -79,29 +85,23 @@ pub(super) fn printable(bytes: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Whether a profile describes pictures of so many color bands (ICC.1:2022, 7.2: size, data color space and
-/// signature of the header).
-pub(super) fn check_icc(icc: &[u8], color_band_count: u32) -> Result<(), String> {
-    let size = icc.first_chunk::<4>().map(|b| u32::from_be_bytes(*b));
-    if icc.len() < 132 || icc.get(36..40) != Some(b"acsp") {
-        return Err(format!("ICC profile of {} bytes has no valid header", icc.len()));
+/// Whether an XMP packet is text at all (ISO 16684-1, 7.1: UTF-8, UTF-16 or UTF-32). Blanks and NUL bytes
+/// behind it are padding.
+fn check_xmp(xmp: &[u8]) -> Result<(), String> {
+    let wide = [
+        b"\xff\xfe".as_slice(),
+        b"\xfe\xff",
+        b"\0\0\xfe\xff",
+        b"\0<",
+        b"<\0",
+    ];
+    if wide.iter().any(|start| xmp.starts_with(start)) {
+        return Ok(());
     }
-    // Sources pad profiles; one that ends early is broken.
-    if size.is_none_or(|size| size as usize > icc.len()) {
-        return Err(format!(
-            "ICC profile says {} bytes, found {}",
-            size.unwrap_or(0),
-            icc.len()
-        ));
-    }
-    let expected: &[u8] = if color_band_count == 1 { b"GRAY" } else { b"RGB " };
-    match icc.get(16..20) {
-        Some(space) if space == expected => Ok(()),
-        space => Err(format!(
-            "ICC profile is for {}, the picture is {}",
-            String::from_utf8_lossy(space.unwrap_or_default()).trim_end(),
-            String::from_utf8_lossy(expected).trim_end()
-        )),
+    let end = xmp.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
+    match std::str::from_utf8(xmp.get(..end).unwrap_or_default()) {
+        Ok(text) if text.contains('<') && !text.contains('\0') => Ok(()),
+        _ => Err(format!("XMP of {} bytes is no text", xmp.len())),
     }
 }
 
@@ -148,11 +148,38 @@ mod tests {
         assert_eq!(reasons, ["ICC profile is for RGB, the picture is GRAY"]);
         let mut cut = icc_profile(b"RGB ", 400);
         cut.truncate(300);
-        for broken in [Vec::new(), vec![0; 20], vec![0xff; 500], cut] {
+        let mut outside = icc_profile(b"RGB ", 400);
+        // A tag that ends beyond the profile.
+        outside[128..132].copy_from_slice(&1_u32.to_be_bytes());
+        outside[136..140].copy_from_slice(&399_u32.to_be_bytes());
+        outside[140..144].copy_from_slice(&2_u32.to_be_bytes());
+        for broken in [Vec::new(), vec![0; 20], vec![0xff; 500], cut, outside] {
             let broken = metadata(broken);
             let (usable, reasons) = broken.usable_for(&rgb(1, 1));
             assert!(usable.icc.is_none());
             assert_eq!(reasons.len(), 1);
+        }
+    }
+
+    #[test]
+    fn xmp_that_is_no_text_is_left_out_with_the_reason() {
+        for (xmp, sound) in [
+            (b"<x:xmpmeta/> \0\0".as_slice(), true),
+            (b"\xff\xfe<\0x\0", true),
+            (b"a\0b", false),
+            (b"\xff\xd8\xff", false),
+            (b"nothing", false),
+        ] {
+            let metadata = Metadata {
+                xmp: Some(xmp.into()),
+                ..Metadata::default()
+            };
+            let (usable, reasons) = metadata.usable_for(&rgb(1, 1));
+            assert_eq!(
+                (usable.xmp.is_some(), reasons.is_empty()),
+                (sound, sound),
+                "{xmp:?}"
+            );
         }
     }
 }

@@ -22,6 +22,7 @@
 mod avif;
 #[cfg(feature = "avif")]
 mod avif_container;
+mod control;
 pub mod exif;
 mod jpeg;
 pub mod jpeg_markers;
@@ -41,8 +42,9 @@ use iiphost_plugin_api::{AlphaMode, ColorModel};
 use crate::error::Error;
 use crate::limits::Size;
 use crate::raster::{Raster, Samples};
-use crate::view::OutputFormat;
+use crate::view::{OutputFormat, TiffCompression};
 
+pub use control::Control;
 pub use metadata::Metadata;
 pub use settings::{EncoderConfig, Settings};
 
@@ -51,11 +53,17 @@ pub const PRODUCT: &str = concat!("iiphost/", env!("CARGO_PKG_VERSION"));
 
 /// Writes one file format.
 pub trait Encoder: Send + Sync {
-    /// Encodes a picture that [`encode`] has checked.
+    /// Encodes a picture that [`encode`] has checked, asking `control` between the parts of the work.
     ///
     /// # Errors
-    /// A fault of stage `encode` with the cause.
-    fn encode(&self, raster: &Raster, settings: &Settings, metadata: &Metadata) -> Result<Encoded, Error>;
+    /// A fault of stage `encode` with the cause; what `control` says.
+    fn encode(
+        &self,
+        raster: &Raster,
+        settings: &Settings,
+        metadata: &Metadata,
+        control: Control<'_>,
+    ) -> Result<Encoded, Error>;
 }
 
 /// An encoded picture.
@@ -67,21 +75,34 @@ pub struct Encoded {
     pub left_out: Vec<String>,
 }
 
-/// Encodes a picture.
+/// Encodes a picture; [`encode_while`] can be stopped.
 ///
-/// The raster holds `U8` samples of full scale (PNG: also `U16` of any bit depth, in stored units) in 1, 2, 3 or 4
+/// # Errors
+/// As [`encode_while`].
+pub fn encode(raster: &Raster, settings: &Settings, metadata: &Metadata) -> Result<Vec<u8>, Error> {
+    encode_while(raster, settings, metadata, Control::NONE)
+}
+
+/// Encodes a picture for as long as `control` lets it.
+///
+/// The raster holds `U8` samples of full scale (PNG, AVIF: also `U16` of any bit depth, in stored units) in 1, 2, 3 or 4
 /// bands: grey or RGB, the even counts with unassociated alpha behind. JPEG takes 1 and 3 bands.
 /// Metadata that is broken or that the format cannot hold is left out with a warning in the log.
 ///
 /// # Errors
 /// 400 when a side is over the limit of the format; a fault when the raster is not of the kind above
-/// or the encoder fails.
-pub fn encode(raster: &Raster, settings: &Settings, metadata: &Metadata) -> Result<Vec<u8>, Error> {
+/// or the encoder fails; what `control` says.
+pub fn encode_while(
+    raster: &Raster,
+    settings: &Settings,
+    metadata: &Metadata,
+    control: Control<'_>,
+) -> Result<Vec<u8>, Error> {
     let format = settings.format();
     check_size(format, raster.size)?;
     check_raster(format, raster)?;
     let (metadata, mut left_out) = metadata.usable_for(raster);
-    let encoded = encoder(format)?.encode(raster, settings, &metadata)?;
+    let encoded = encoder(format)?.encode(raster, settings, &metadata, control)?;
     left_out.extend(encoded.left_out);
     for reason in &left_out {
         tracing::warn!(format = format.extension(), %reason, "metadata left out of a picture");
@@ -119,6 +140,21 @@ pub const fn size_limit(format: OutputFormat) -> u32 {
     }
 }
 
+/// The most pixels a picture of this format can have.
+#[must_use]
+pub const fn pixel_limit(format: OutputFormat) -> u64 {
+    match format {
+        // What libavif reads unless told otherwise: 16,384 squared.
+        OutputFormat::Avif => 1 << 28,
+        _ => u64::MAX,
+    }
+}
+
+/// Rows an encoder takes between two questions: about a megapixel.
+fn rows_between_questions(size: Size) -> usize {
+    ((1 << 20) / size.width.max(1) as usize).max(16)
+}
+
 /// Refuses pictures no file of this format can hold; to be asked before any work is done.
 ///
 /// # Errors
@@ -129,6 +165,36 @@ pub fn check_size(format: OutputFormat, size: Size) -> Result<(), Error> {
         return Err(Error::bad_request(format!(
             "{size} pixels are too many for {}: {limit} a side is the limit of the format",
             format.media_type()
+        )));
+    }
+    let limit = pixel_limit(format);
+    if size.pixels() > limit {
+        return Err(Error::bad_request(format!(
+            "{size} pixels are too many for {}: {limit} is the most a picture can have",
+            format.media_type()
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses pictures no file with these settings can hold: the limits of the format, and of what compresses the
+/// strips of a TIFF.
+///
+/// # Errors
+/// 400 with the limit named.
+pub fn check_size_for(settings: &Settings, size: Size) -> Result<(), Error> {
+    check_size(settings.format(), size)?;
+    let Settings::Tiff { compression, .. } = settings else {
+        return Ok(());
+    };
+    let (name, limit) = match compression {
+        TiffCompression::Jpeg => ("JPEG", size_limit(OutputFormat::Jpeg)),
+        TiffCompression::WebP => ("WebP", size_limit(OutputFormat::WebP)),
+        _ => return Ok(()),
+    };
+    if size.width > limit {
+        return Err(Error::bad_request(format!(
+            "{size} pixels are too many for TIFF with {name} compression: {limit} across is its limit"
         )));
     }
     Ok(())
@@ -227,7 +293,9 @@ fn check_raster(format: OutputFormat, raster: &Raster) -> Result<(), Error> {
     }
     match (&raster.samples, format) {
         (Samples::U8(_), _) => Ok(()),
-        (Samples::U16(_), OutputFormat::Png) if (1..=16).contains(&raster.bit_depth) => Ok(()),
+        (Samples::U16(_), OutputFormat::Png | OutputFormat::Avif) if (1..=16).contains(&raster.bit_depth) => {
+            Ok(())
+        }
         _ => Err(fault(format!(
             "{:?} samples of {} bits for {}",
             raster.samples.format(),
@@ -278,11 +346,32 @@ mod tests {
             (OutputFormat::Avif, "65535"),
         ] {
             let max = size_limit(format);
-            assert!(check_size(format, Size::new(max, max)).is_ok());
+            assert!(check_size(format, Size::new(max, 1)).is_ok());
             let error = check_size(format, Size::new(1, max + 1)).unwrap_err();
             assert_eq!(error.status(), 400);
             assert!(error.public_message().contains(limit), "{error}");
         }
+        assert!(check_size(OutputFormat::Avif, Size::new(16_384, 16_384)).is_ok());
+        let error = check_size(OutputFormat::Avif, Size::new(16_384, 16_385)).unwrap_err();
+        assert!(error.public_message().contains("268435456"), "{error}");
+    }
+
+    #[test]
+    fn what_compresses_the_strips_of_a_tiff_has_limits_of_its_own() {
+        let check = |compression, width| {
+            let settings = Settings::Tiff {
+                compression,
+                quality: Some(50),
+            };
+            check_size_for(&settings, Size::new(width, 1_000_000))
+        };
+        for (compression, limit) in [(TiffCompression::Jpeg, 65_500), (TiffCompression::WebP, 16_383)] {
+            assert!(check(compression, limit).is_ok());
+            let error = check(compression, limit + 1).unwrap_err();
+            assert_eq!(error.status(), 400);
+            assert!(error.public_message().contains(&limit.to_string()), "{error}");
+        }
+        assert!(check(TiffCompression::Deflate, 1_000_000).is_ok());
     }
 
     #[test]

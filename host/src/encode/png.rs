@@ -6,6 +6,8 @@
 //! the speed for three percent of the size.
 
 use std::borrow::Cow;
+use std::io::Write;
+use std::ops::Range;
 
 use iiphost_plugin_api::ResolutionUnit;
 use libdeflater::{CompressionLvl, Compressor};
@@ -13,7 +15,7 @@ use png::chunk::{ChunkType, IDAT, eXIf, iCCP, iTXt, pHYs, sBIT, tEXt};
 use png::{BitDepth, ColorType, DeflateCompression, Filter};
 
 use super::metadata::{per_meter, whole};
-use super::{Encoded, Encoder, Metadata, PRODUCT, Settings, fault};
+use super::{Control, Encoded, Encoder, Metadata, PRODUCT, Settings, fault, rows_between_questions};
 use crate::error::Error;
 use crate::raster::{Raster, Samples};
 
@@ -21,7 +23,13 @@ use crate::raster::{Raster, Samples};
 pub(super) struct PngEncoder;
 
 impl Encoder for PngEncoder {
-    fn encode(&self, raster: &Raster, settings: &Settings, metadata: &Metadata) -> Result<Encoded, Error> {
+    fn encode(
+        &self,
+        raster: &Raster,
+        settings: &Settings,
+        metadata: &Metadata,
+        control: Control<'_>,
+    ) -> Result<Encoded, Error> {
         let &Settings::Png { level } = settings else {
             return Err(fault(format!("{settings:?} for a PNG")));
         };
@@ -40,20 +48,31 @@ impl Encoder for PngEncoder {
             _ => BitDepth::Sixteen,
         });
         encoder.set_filter(Filter::Sub);
+        let large = raster.samples.bytes().len() > MAX_AT_ONCE;
         encoder.set_deflate_compression(match level {
             0 => DeflateCompression::NoCompression,
+            2.. if large => DeflateCompression::Level(level),
             _ => DeflateCompression::FdeflateUltraFast,
         });
         let mut writer = encoder.write_header().map_err(png)?;
         for (name, data) in chunks(raster, metadata, &mut left_out)? {
             writer.write_chunk(name, &data).map_err(png)?;
         }
-        let samples = samples(raster)?;
-        if level < 2 {
-            writer.write_image_data(&samples).map_err(png)?;
+        if level < 2 || large {
+            let io = |error: std::io::Error| fault(format!("png: {error}"));
+            let mut stream = writer.stream_writer_with_size(STREAM_CHUNK).map_err(png)?;
+            for rows in parts(raster) {
+                control.between_parts()?;
+                stream.write_all(&samples(raster, rows)?).map_err(io)?;
+            }
+            stream.finish().map_err(png)?;
         } else {
             let pixel = raster.band_count as usize * raster.samples.format().bytes();
-            let filtered = filter_sub(&samples, raster.row_stride(), pixel);
+            let mut filtered = Vec::with_capacity(raster.samples.bytes().len() + raster.size.height as usize);
+            for rows in parts(raster) {
+                control.between_parts()?;
+                filter_sub(&samples(raster, rows)?, raster.row_stride(), pixel, &mut filtered);
+            }
             for part in zlib(&filtered, level)?.chunks(MAX_CHUNK) {
                 writer.write_chunk(IDAT, part).map_err(png)?;
             }
@@ -61,6 +80,22 @@ impl Encoder for PngEncoder {
         writer.finish().map_err(png)?;
         Ok(Encoded { bytes, left_out })
     }
+}
+
+/// Samples of more bytes than this are compressed as a stream at every level: libdeflate, which is faster,
+/// takes them at once and cannot be stopped.
+const MAX_AT_ONCE: usize = 64 << 20;
+
+/// Bytes of the data chunks of a stream.
+const STREAM_CHUNK: usize = 1 << 18;
+
+/// Samples of whole rows, a part of the picture after the other.
+fn parts(raster: &Raster) -> impl Iterator<Item = Range<usize>> {
+    let all = raster.samples.len();
+    let part = (rows_between_questions(raster.size) * raster.row_len()).max(1);
+    (0..all)
+        .step_by(part)
+        .map(move |start| start..(start + part).min(all))
 }
 
 /// PNG 3rd edition, 5.3: the longest chunk.
@@ -150,9 +185,9 @@ fn international_text(keyword: &str, text: &str) -> Vec<u8> {
 
 /// Samples as PNG stores them: big endian, values of fewer than 16 bits spread over all 16 (12.4); `sBIT` tells
 /// how to get the stored ones back.
-fn samples(raster: &Raster) -> Result<Cow<'_, [u8]>, Error> {
+fn samples(raster: &Raster, part: Range<usize>) -> Result<Cow<'_, [u8]>, Error> {
     match &raster.samples {
-        Samples::U8(v) => Ok(Cow::Borrowed(v)),
+        Samples::U8(v) => Ok(Cow::Borrowed(v.get(part).unwrap_or_default())),
         Samples::U16(v) => {
             let max = match raster.bit_depth {
                 depth @ 1..16 => (1_u32 << depth) - 1,
@@ -162,8 +197,9 @@ fn samples(raster: &Raster) -> Result<Cow<'_, [u8]>, Error> {
                 0xffff => v,
                 _ => ((u32::from(v).min(max) * 0xffff + max / 2) / max) as u16,
             };
+            let part = v.get(part).unwrap_or_default();
             Ok(Cow::Owned(
-                v.iter().flat_map(|&v| spread(v).to_be_bytes()).collect(),
+                part.iter().flat_map(|&v| spread(v).to_be_bytes()).collect(),
             ))
         }
         other => Err(fault(format!("{:?} samples for a PNG", other.format()))),
@@ -171,10 +207,8 @@ fn samples(raster: &Raster) -> Result<Cow<'_, [u8]>, Error> {
 }
 
 /// Rows with filter type 1 (9.2): each byte less the one a pixel before it.
-fn filter_sub(samples: &[u8], row_stride: usize, pixel: usize) -> Vec<u8> {
-    let rows = samples.chunks_exact(row_stride.max(1));
-    let mut out = Vec::with_capacity(samples.len() + rows.len());
-    for row in rows {
+fn filter_sub(samples: &[u8], row_stride: usize, pixel: usize, out: &mut Vec<u8>) {
+    for row in samples.chunks_exact(row_stride.max(1)) {
         out.push(1);
         let (first, rest) = row.split_at(pixel.min(row.len()));
         out.extend_from_slice(first);
@@ -184,7 +218,6 @@ fn filter_sub(samples: &[u8], row_stride: usize, pixel: usize) -> Vec<u8> {
                 .map(|(now, before)| now.wrapping_sub(*before)),
         );
     }
-    out
 }
 
 fn zlib(data: &[u8], level: u8) -> Result<Vec<u8>, Error> {
@@ -207,7 +240,7 @@ mod tests {
 
     fn file(raster: &Raster, level: u8, metadata: &Metadata) -> (Vec<u8>, Vec<String>) {
         let encoded = PngEncoder
-            .encode(raster, &Settings::Png { level }, metadata)
+            .encode(raster, &Settings::Png { level }, metadata, Control::NONE)
             .unwrap();
         (encoded.bytes, encoded.left_out)
     }

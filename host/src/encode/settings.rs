@@ -70,8 +70,8 @@ pub enum Settings {
     Tiff {
         /// Compression of the strips.
         compression: TiffCompression,
-        /// Its level or quality, within the range of the compression.
-        quality: u8,
+        /// Its level or quality, within the range of the compression; `None` is lossless (WebP).
+        quality: Option<u8>,
     },
 }
 
@@ -107,11 +107,38 @@ impl Settings {
                     TiffCompression::Zstandard => 19,
                     _ => 100,
                 };
+                let quality = asked.unwrap_or(config.tiff_quality);
+                let lossless = compression == TiffCompression::WebP && quality < 0;
                 Self::Tiff {
                     compression,
-                    quality: clamped(asked.unwrap_or(config.tiff_quality), max),
+                    quality: (!lossless).then(|| clamped(quality, max)),
                 }
             }
+        }
+    }
+
+    /// Whether the file can hold more than 8 bits a sample.
+    #[must_use]
+    pub const fn holds_deep_samples(&self) -> bool {
+        match self {
+            Self::Png { .. } | Self::Avif { .. } => true,
+            Self::Tiff { compression, .. } => {
+                !matches!(compression, TiffCompression::Jpeg | TiffCompression::WebP)
+            }
+            Self::Jpeg { .. } | Self::WebP { .. } => false,
+        }
+    }
+
+    /// Whether the file can hold opacity behind so many color bands. JPEG in TIFF has one, three or four bands.
+    #[must_use]
+    pub const fn holds_alpha(&self, color_band_count: u32) -> bool {
+        match self {
+            Self::Jpeg { .. } => false,
+            Self::Tiff {
+                compression: TiffCompression::Jpeg,
+                ..
+            } => color_band_count >= 3,
+            _ => true,
         }
     }
 
@@ -156,7 +183,7 @@ mod tests {
             resolve(OutputFormat::Tiff),
             Settings::Tiff {
                 compression: TiffCompression::Deflate,
-                quality: 1
+                quality: Some(1)
             }
         );
         let zero = EncoderConfig {
@@ -191,7 +218,19 @@ mod tests {
             Settings::resolve(zstd, &EncoderConfig::default()),
             Settings::Tiff {
                 compression: TiffCompression::Zstandard,
-                quality: 19
+                quality: Some(19)
+            }
+        );
+        let webp = Output {
+            quality: Some(-1),
+            tiff_compression: Some(TiffCompression::WebP),
+            ..Output::new(OutputFormat::Tiff)
+        };
+        assert_eq!(
+            Settings::resolve(webp, &EncoderConfig::default()),
+            Settings::Tiff {
+                compression: TiffCompression::WebP,
+                quality: None
             }
         );
     }

@@ -5,36 +5,65 @@ use std::borrow::Cow;
 
 use webp::{Encoder as LibWebP, PixelLayout, WebPConfig};
 
-use super::{Encoded, Encoder, Metadata, Settings, bytes_of, fault, webp_container};
+use super::control::aside;
+use super::{Control, Encoded, Encoder, Metadata, Settings, bytes_of, fault, webp_container};
 use crate::error::Error;
+use crate::limits::Size;
 use crate::raster::Raster;
 
 /// Writes WebP.
 pub(super) struct WebPEncoder;
 
 impl Encoder for WebPEncoder {
-    fn encode(&self, raster: &Raster, settings: &Settings, metadata: &Metadata) -> Result<Encoded, Error> {
+    fn encode(
+        &self,
+        raster: &Raster,
+        settings: &Settings,
+        metadata: &Metadata,
+        control: Control<'_>,
+    ) -> Result<Encoded, Error> {
         let &Settings::WebP { quality } = settings else {
             return Err(fault(format!("{settings:?} for a WebP")));
         };
-        let mut config = WebPConfig::new().map_err(|()| fault("webp: library of another version"))?;
-        config.method = 0;
-        match quality {
-            Some(quality) => config.quality = f32::from(quality),
-            None => {
-                config.lossless = 1;
-                config.exact = 1;
-                // Effort, not quality, when lossless.
-                config.quality = 0.0;
-            }
-        }
-        let (samples, layout) = colored(raster)?;
         let size = raster.size;
-        let file = LibWebP::new(&samples, layout, size.width, size.height)
-            .encode_advanced(&config)
-            .map_err(|error| fault(format!("webp: {error:?}")))?;
+        let work = || {
+            let (samples, layout) = colored(raster)?;
+            compress(&samples, layout, size, quality).map_err(fault)
+        };
+        let file = if size.pixels() < LARGE_PIXELS {
+            work()?
+        } else {
+            aside(control, work)?
+        };
         with_metadata(&file, raster, metadata)
     }
+}
+
+/// Pictures of this many pixels and more are encoded aside: the library cannot be stopped.
+const LARGE_PIXELS: u64 = 1 << 20;
+
+/// A plain WebP file of RGB or RGBA; no quality is lossless.
+pub(super) fn compress(
+    samples: &[u8],
+    layout: PixelLayout,
+    size: Size,
+    quality: Option<u8>,
+) -> Result<Vec<u8>, String> {
+    let mut config = WebPConfig::new().map_err(|()| "webp: library of another version")?;
+    config.method = 0;
+    match quality {
+        Some(quality) => config.quality = f32::from(quality),
+        None => {
+            config.lossless = 1;
+            config.exact = 1;
+            // Effort, not quality, when lossless.
+            config.quality = 0.0;
+        }
+    }
+    LibWebP::new(samples, layout, size.width, size.height)
+        .encode_advanced(&config)
+        .map(|file| file.to_vec())
+        .map_err(|error| format!("webp: {error:?}"))
 }
 
 /// WebP has no grey: grey bands are repeated.
@@ -78,7 +107,7 @@ mod tests {
 
     fn file(raster: &Raster, quality: Option<u8>, metadata: &Metadata) -> Encoded {
         WebPEncoder
-            .encode(raster, &Settings::WebP { quality }, metadata)
+            .encode(raster, &Settings::WebP { quality }, metadata, Control::NONE)
             .unwrap()
     }
 

@@ -2,7 +2,7 @@
 
 #[cfg(any(test, feature = "webp"))]
 use super::Metadata;
-use super::metadata::check_icc;
+use crate::color;
 
 // Flags of the VP8X chunk, 2.7.
 const ICC_FLAG: u8 = 0x20;
@@ -15,7 +15,7 @@ const XMP_FLAG: u8 = 0x04;
 /// # Errors
 /// The reason why the profile cannot go in: the bytes are no WebP, or it is not a profile for RGB.
 pub fn with_icc(webp: &[u8], icc: &[u8]) -> Result<Vec<u8>, String> {
-    check_icc(icc, 3)?;
+    color::check(icc, 3)?;
     extended(webp, Some(icc), None, None)
 }
 

@@ -10,6 +10,7 @@ mod at_once;
 mod budget;
 mod images;
 mod making;
+mod mark;
 mod picture;
 mod purge;
 mod reply;
@@ -21,7 +22,10 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use parking_lot::RwLock;
+
 use crate::cache::{ByteLru, Flights, Memcached};
+use crate::color::Transforms;
 use crate::config::Config;
 use crate::decoder::{CallScope, Handles, Registry};
 use crate::encode::EncoderConfig;
@@ -35,6 +39,7 @@ use crate::server::{
     Cancel, Connections, Method, PendingResponse, Request, Response, Service, reply as plain,
 };
 use crate::source::Root;
+use crate::watermark::Watermark;
 use crate::workers::{Urgency, Workers};
 
 use budget::Budget;
@@ -63,6 +68,8 @@ pub struct Handler {
     connections: OnceLock<Connections>,
     workers: Arc<Workers>,
     memory: Arc<Budget>,
+    transforms: Transforms,
+    watermark: RwLock<Option<Arc<Watermark>>>,
     replies: Replies,
     listing: site::Listing,
     started: Instant,
@@ -94,7 +101,11 @@ impl Handler {
         let workers = workers
             .map_err(|e| problems.push(format!("RENDER_THREADS: {e}")))
             .ok();
-        let (Some(iiif), Some(workers), true) = (iiif, workers, problems.is_empty()) else {
+        let registry = Arc::new(registry);
+        let watermark = mark::load(&config, &registry).map_err(|e| problems.push(e)).ok();
+        let (Some(iiif), Some(workers), Some(watermark), true) =
+            (iiif, workers, watermark, problems.is_empty())
+        else {
             return Err(problems);
         };
         let memcached = match memcached_of(&config) {
@@ -104,7 +115,7 @@ impl Handler {
         let encoders = picture::encoder_config(&config);
         // A tenth of the cache at most for statistics, which are small and dear.
         let statistics = ByteLru::new((config.image_cache_bytes / 10).max(1 << 20));
-        let (workers, registry) = (Arc::new(workers), Arc::new(registry));
+        let workers = Arc::new(workers);
         watch(&registry, &workers, config.limits.request_time)
             .map_err(|e| vec![format!("cannot watch the modules: {e}")])?;
         let handles = Handles::new(
@@ -129,6 +140,8 @@ impl Handler {
             connections: OnceLock::new(),
             workers,
             memory: Budget::new(config.render_memory_bytes),
+            transforms: Transforms::default(),
+            watermark: RwLock::new(watermark.map(Arc::new)),
             replies: Replies::new(&config),
             listing: site::Listing::default(),
             started: Instant::now(),
@@ -136,7 +149,16 @@ impl Handler {
         })
     }
 
-    /// Drops all caches and closes all images, as after a reload.
+    /// Reads the watermark again (one that cannot be read leaves the old one in force), drops all caches and
+    /// closes all images.
+    pub fn reload(&self) {
+        if let Err(reason) = self.reload_watermark() {
+            tracing::error!("{reason}; the former watermark stays in force");
+        }
+        self.clear();
+    }
+
+    /// Drops all caches and closes all images.
     pub fn clear(&self) {
         self.pictures.clear();
         self.statistics.clear();

@@ -1,17 +1,19 @@
 //! Making one picture: plan, cache key, stored tile or decoded pixels, steps, encoding.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use iiphost_plugin_api::{ColorModel, EncodedFormat, MetadataKind, Region, Resolution, TileId};
 use sha2::{Digest, Sha256};
 
 use super::images::ImageHandle;
-use super::{Handler, iip};
+use super::{Handler, iip, mark};
 use crate::cache::Weighted;
+use crate::color::{Bands, Transform};
 use crate::config::{Config, Interpolation};
 use crate::decoder::{CallScope, OpenImage, RegionReader};
-use crate::encode::{self, EncoderConfig, Metadata, Settings, exif, jpeg_markers, webp_container};
+use crate::encode::{self, Control, EncoderConfig, Metadata, Settings, exif, jpeg_markers, webp_container};
 use crate::error::Error;
 use crate::image_info::Page;
 use crate::limits::Size;
@@ -20,6 +22,7 @@ use crate::plan::{self, Plan};
 use crate::protocol::{LinkRule, OpenedImage, Picture, PictureKind};
 use crate::raster::Raster;
 use crate::view::{ColorMode, OutputFormat, Processing, RangeOverride, TiffCompression};
+use crate::watermark::Watermark;
 use crate::workers::Urgency;
 
 /// Pictures that need more pixels than this, read or written, wait behind viewer tiles.
@@ -62,6 +65,18 @@ pub(super) struct Prepared {
     pub(super) urgency: Urgency,
     /// It carries the color profile only, and may be a stored tile handed on.
     is_tile: bool,
+    /// The watermark in force when it was asked for.
+    watermark: Option<Arc<Watermark>>,
+}
+
+/// What becomes of a picture's colors.
+enum Colors {
+    /// They go out as they are, with nothing said about them.
+    Plain,
+    /// The profile that describes them goes out with them.
+    Described(Arc<[u8]>),
+    /// They are converted to sRGB.
+    Converted(Arc<Transform>),
 }
 
 impl Prepared {
@@ -80,7 +95,14 @@ impl Prepared {
         let image = &self.image.image;
         let mut text = Vec::with_capacity(self.key.len());
         image.stamp.write_shared_key(&mut text);
-        write_rest_of_key(&mut text, image, &self.plan, &self.settings, self.is_tile);
+        write_rest_of_key(
+            &mut text,
+            image,
+            &self.plan,
+            &self.settings,
+            self.is_tile,
+            self.watermark.as_deref(),
+        );
         Sha256::new()
             .chain_update(fingerprint)
             .chain_update((self.image.identifier().len() as u64).to_le_bytes())
@@ -104,7 +126,17 @@ impl Prepared {
 }
 
 /// The part of a picture's key that means the same on every machine.
-fn write_rest_of_key(key: &mut Vec<u8>, image: &OpenImage, plan: &Plan, settings: &Settings, is_tile: bool) {
+fn write_rest_of_key(
+    key: &mut Vec<u8>,
+    image: &OpenImage,
+    plan: &Plan,
+    settings: &Settings,
+    is_tile: bool,
+    watermark: Option<&Watermark>,
+) {
+    if let Some(mark) = watermark {
+        key.extend_from_slice(&mark.fingerprint());
+    }
     let module = &image.module.info;
     for text in [&module.id, &module.version] {
         key.extend_from_slice(&(text.len() as u32).to_le_bytes());
@@ -115,7 +147,9 @@ fn write_rest_of_key(key: &mut Vec<u8>, image: &OpenImage, plan: &Plan, settings
         Settings::Png { level } => (1, u16::from(level)),
         Settings::WebP { quality } => (2, quality.map_or(u16::MAX, u16::from)),
         Settings::Avif { quality } => (3, u16::from(quality)),
-        Settings::Tiff { compression, quality } => (4 + compression as u8, u16::from(quality)),
+        Settings::Tiff { compression, quality } => {
+            (4 + compression as u8, quality.map_or(u16::MAX, u16::from))
+        }
     };
     // A client that names a quality gets no stored tile, whatever the number.
     key.extend_from_slice(&[
@@ -133,8 +167,8 @@ impl Handler {
         let image = picture.image.clone();
         let page = image.image.info.page(picture.view.page);
         let plan = plan::plan(&picture.view, page, &self.config.limits)?;
-        encode::check_size(plan.output.format, plan.final_size())?;
         let settings = Settings::resolve(plan.output, &self.encoders);
+        encode::check_size_for(&settings, plan.final_size())?;
         let iiif_tile = picture.link.is_some() && plan.tile.is_some() && plan.is_unscaled();
         let is_tile = picture.kind == PictureKind::Tile || iiif_tile;
         // A virtual level is averaged from four times as many pixels a halving: a small picture, and even a
@@ -146,7 +180,17 @@ impl Handler {
         } else {
             Urgency::Tile
         };
-        let key = self.picture_key(&image.image, &plan, &settings, is_tile);
+        let watermark = self.watermark();
+        let mut key = Vec::with_capacity(256);
+        write_image_key(&mut key, &image.image);
+        write_rest_of_key(
+            &mut key,
+            &image.image,
+            &plan,
+            &settings,
+            is_tile,
+            watermark.as_deref(),
+        );
         Ok(Prepared {
             image,
             plan,
@@ -156,14 +200,8 @@ impl Handler {
             key,
             urgency,
             is_tile,
+            watermark,
         })
-    }
-
-    fn picture_key(&self, image: &OpenImage, plan: &Plan, settings: &Settings, is_tile: bool) -> Vec<u8> {
-        let mut key = Vec::with_capacity(256);
-        write_image_key(&mut key, image);
-        write_rest_of_key(&mut key, image, plan, settings, is_tile);
-        key
     }
 
     /// Makes a picture and keeps it.
@@ -214,7 +252,7 @@ impl Handler {
             tile_col,
             tile_row,
         };
-        fits.then_some((format, tile))
+        (fits && !is_marked(prepared)).then_some((format, tile))
     }
 
     /// The stored tile as it is, if that is what was asked for.
@@ -226,6 +264,11 @@ impl Handler {
         let Some((stored_as, tile)) = self.stored_as(prepared) else {
             return Ok(None);
         };
+        let profile = match self.colors(prepared) {
+            Colors::Plain => None,
+            Colors::Described(icc) => Some(icc),
+            Colors::Converted(_) => return Ok(None),
+        };
         let image = &prepared.image.image;
         let Some(encoded) = image.encoded_tile(tile, &self.config.limits, scope)? else {
             return Ok(None);
@@ -233,7 +276,7 @@ impl Handler {
         if encoded.format != stored_as || Size::new(encoded.width, encoded.height) != prepared.plan.size {
             return Ok(None);
         }
-        let Some(icc) = self.profile(prepared) else {
+        let Some(icc) = profile else {
             return Ok(Some(encoded.bytes));
         };
         let with_profile = match stored_as {
@@ -266,7 +309,8 @@ impl Handler {
         } else {
             None
         };
-        let format = plan.output.format;
+        let inks = self.inks(image, page);
+        let colors = self.colors(prepared);
         let work = Work {
             processing: &plan.processing,
             ranges: page.ranges.clone(),
@@ -280,25 +324,52 @@ impl Handler {
                 Interpolation::Lanczos => pipeline::Interpolation::Lanczos,
             },
             turn: plan.turn,
-            alpha: if format.has_alpha() {
+            alpha: if prepared.settings.holds_alpha(page.color_band_count) {
                 AlphaOut::Keep
             } else {
                 AlphaOut::FlattenWhite
             },
-            bands: if format == OutputFormat::Tiff {
-                BandsOut::Any
-            } else {
-                BandsOut::GreyOrRgb
+            bands: match prepared.settings {
+                Settings::Tiff {
+                    compression: TiffCompression::WebP,
+                    ..
+                } => BandsOut::Rgb,
+                Settings::Tiff {
+                    compression: TiffCompression::Jpeg,
+                    ..
+                } => BandsOut::GreyOrRgb,
+                Settings::Tiff { .. } => BandsOut::Any,
+                _ => BandsOut::GreyOrRgb,
             },
-            depth: OutputDepth::Eight,
+            depth: if self.config.deep_output && prepared.settings.holds_deep_samples() {
+                OutputDepth::Source
+            } else {
+                OutputDepth::Eight
+            },
+            inks: inks.as_deref(),
+            to_srgb: match &colors {
+                Colors::Converted(transform) => Some(transform),
+                Colors::Plain | Colors::Described(_) => None,
+            },
             max_bytes: self.config.limits.max_request_bytes,
             deadline: Some(scope.deadline()),
         };
-        let raster = pipeline::run(raster, &work)?;
-        if scope.is_abandoned() {
-            return Err(Error::Cancelled);
+        let mut raster = pipeline::run(raster, &work)?;
+        if let Some(mark) = &prepared.watermark {
+            mark::apply(mark, &mut raster, &prepared.image, plan, prepared.is_tile)?;
         }
-        encode::encode(&raster, &prepared.settings, &self.metadata(prepared, &raster))
+        let metadata = self.metadata(prepared, &raster, colors);
+        let check = || match scope.is_abandoned() {
+            true => Err(Error::Cancelled),
+            false if Instant::now() > scope.deadline() => Err(Error::Unavailable {
+                reason: "deadline passed while encoding".into(),
+                retry_after: Duration::from_secs(5),
+            }),
+            false => Ok(()),
+        };
+        check()?;
+        let control = Control::new(&check, &pause);
+        encode::encode_while(&raster, &prepared.settings, &metadata, control)
     }
 
     /// Statistics of the whole smallest level of a page, kept with the image's state and the ranges in force.
@@ -321,6 +392,8 @@ impl Handler {
         let whole = Region::new(0, 0, level.size.width, level.size.height);
         let reader = RegionReader::new(image, &self.config.limits, scope);
         let raster = reader.read(plan.page, level, whole, plan.quality_layers)?;
+        let inks = self.inks(image, page);
+        let raster = pipeline::show_inks(raster, inks.as_deref(), self.config.limits.max_request_bytes)?;
         let processing = Processing {
             ranges: ranges.clone(),
             ..Processing::NONE
@@ -330,29 +403,60 @@ impl Handler {
         Ok(statistics)
     }
 
-    /// The color profile a picture carries: only while its bands mean what the profile describes.
-    fn profile(&self, prepared: &Prepared) -> Option<Arc<[u8]>> {
-        let p = &prepared.plan.processing;
-        let page = prepared.page();
-        let same_colors = matches!(page.color_model, ColorModel::Grey | ColorModel::Rgb)
-            && p.color_map.is_none()
-            && p.shade.is_none()
-            && p.twist.is_none()
-            && p.color_mode == ColorMode::Native;
-        if !same_colors {
-            return None;
+    /// What becomes of the colors of a picture: a profile goes out while the bands mean what it describes and
+    /// the file may hold it; otherwise they are converted.
+    fn colors(&self, prepared: &Prepared) -> Colors {
+        let plan = &prepared.plan;
+        let p = &plan.processing;
+        let bands = match prepared.page().color_model {
+            ColorModel::Grey => Bands::Grey,
+            ColorModel::Rgb => Bands::Rgb,
+            _ => return Colors::Plain,
+        };
+        if p.color_map.is_some() || p.shade.is_some() || p.twist.is_some() {
+            return Colors::Plain;
         }
-        let icc = prepared.image.image.metadata(MetadataKind::Icc)?;
-        self.encoders.allows_icc(icc.len()).then_some(icc)
+        let Some(icc) = prepared.image.image.metadata(MetadataKind::Icc) else {
+            return Colors::Plain;
+        };
+        if !self.transforms.is_sound(&icc, bands) {
+            return Colors::Plain;
+        }
+        if !self.config.convert_to_srgb {
+            if p.color_mode != ColorMode::Native {
+                return Colors::Plain;
+            }
+            // WebP has no grey that a profile for grey could describe.
+            let can_hold = plan.output.format != OutputFormat::WebP || bands != Bands::Grey;
+            if can_hold && self.encoders.allows_icc(icc.len()) {
+                return Colors::Described(icc);
+            }
+        }
+        match self.transforms.to_srgb(&icc, bands) {
+            Some(transform) if !transform.is_identity() => Colors::Converted(transform),
+            _ => Colors::Plain,
+        }
     }
 
-    fn metadata(&self, prepared: &Prepared, raster: &Raster) -> Metadata {
+    /// What the profile of a CMYK image says of its inks.
+    fn inks(&self, image: &OpenImage, page: &Page) -> Option<Arc<Transform>> {
+        if page.color_model != ColorModel::Cmyk {
+            return None;
+        }
+        let icc = image.metadata(MetadataKind::Icc)?;
+        self.transforms.to_srgb(&icc, Bands::Cmyk)
+    }
+
+    fn metadata(&self, prepared: &Prepared, raster: &Raster, colors: Colors) -> Metadata {
         let image = &prepared.image.image;
         let page = prepared.page();
         let same_bands = raster.color_band_count() == page.color_band_count;
         let rights = image.info.text("rights").map(<[u8]>::to_vec);
         let mut metadata = Metadata {
-            icc: self.profile(prepared).filter(|_| same_bands),
+            icc: match colors {
+                Colors::Described(icc) if same_bands => Some(icc),
+                _ => None,
+            },
             resolution: page.resolution.map(|r| scaled_resolution(&r, &prepared.plan)),
             text: image.info.text.clone(),
             rights,
@@ -361,7 +465,17 @@ impl Handler {
         if !prepared.is_tile {
             metadata.xmp = image.metadata(MetadataKind::Xmp);
             let source = image.metadata(MetadataKind::Exif);
-            let made = exif::for_output(source.as_deref(), raster.size, metadata.rights.as_deref());
+            let about = exif::About {
+                size: raster.size,
+                rights: metadata.rights.as_deref(),
+                resolution: metadata.resolution,
+                // The others have a place of their own for it.
+                resolution_alone: matches!(
+                    prepared.plan.output.format,
+                    OutputFormat::WebP | OutputFormat::Avif
+                ),
+            };
+            let made = exif::for_output(source.as_deref(), &about);
             metadata.exif = made.exif.map(Arc::from);
             if let Some(reason) = made.left_out {
                 tracing::warn!(image = %image.identifier.escape_ascii(), "EXIF left out: {reason}");
@@ -369,6 +483,14 @@ impl Handler {
         }
         metadata
     }
+}
+
+/// Whether the watermark is anywhere on a picture.
+fn is_marked(prepared: &Prepared) -> bool {
+    prepared.watermark.as_ref().is_some_and(|watermark| {
+        let (subject, blocks) = mark::subject(&prepared.image, &prepared.plan, prepared.is_tile);
+        watermark.marks(&subject, blocks, prepared.plan.final_size())
+    })
 }
 
 /// Identity and state of the file behind an image.
@@ -450,6 +572,15 @@ fn scaled_resolution(source: &Resolution, plan: &Plan) -> Resolution {
 }
 
 pub(super) fn encoder_config(config: &Config) -> EncoderConfig {
+    if config.encoders.avif_quality < 0 {
+        tracing::warn!("AVIF_QUALITY=-1: the AVIF encoder has no lossless mode, quality 100 is used");
+    }
+    if !matches!(config.encoders.avif_codec, 0 | 2) {
+        tracing::warn!(
+            "AVIF_CODEC={}: the only AVIF encoder here is rav1e (2), it is used",
+            config.encoders.avif_codec
+        );
+    }
     EncoderConfig {
         jpeg_quality: config.encoders.jpeg_quality,
         png_quality: config.encoders.png_quality,

@@ -101,7 +101,8 @@ impl Handler {
         let page = range.image.image.info.page(range.page);
         let mut body = Vec::new();
         for &(number, tile_col, tile_row) in &range.tiles {
-            let (coding, data) = if page.bit_depth <= 8 {
+            // Samples as stored have no watermark: with one, every tile is a picture.
+            let (coding, data) = if page.bit_depth <= 8 || self.watermark().is_some() {
                 (
                     FramedCoding::Jpeg,
                     self.framed_jpeg(range, tile_col, tile_row, scope)?,

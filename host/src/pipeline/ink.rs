@@ -1,17 +1,26 @@
-//! Inks shown on a screen: CMYK without a profile.
+//! Inks shown on a screen.
 
 use iiphost_plugin_api::{ColorModel, SampleFormat};
 
-use super::depth::map_depths;
+use super::depth::{expand, map_depths};
+use crate::color::Transform;
 use crate::error::Error;
 use crate::raster::{Raster, Samples, sample_count};
 
-/// `(1 − ink)·(1 − black)` for red, green and blue; bands after the inks stay.
-pub(super) fn to_rgb(raster: Raster, max_bytes: u64) -> Result<Raster, Error> {
+/// Inks as red, green and blue: by their profile, or as `(1 − ink)·(1 − black)`; bands after them stay. A
+/// picture that is not CMYK is left alone.
+///
+/// # Errors
+/// 400 when the result would be over `max_bytes`.
+pub fn to_rgb(raster: Raster, inks: Option<&Transform>, max_bytes: u64) -> Result<Raster, Error> {
     if raster.color_model != ColorModel::Cmyk || raster.band_count < 4 {
         return Ok(raster);
     }
     let raster = at_most_16_bits(raster, max_bytes)?;
+    if let Some(inks) = inks {
+        let format = raster.samples.format();
+        return inks.apply(expand(raster, format)?, max_bytes);
+    }
     let all = raster.band_count as usize;
     sample_count(
         raster.size,
@@ -72,7 +81,7 @@ mod tests {
         let mut raster = Raster::zeros(Size::new(3, 1), 4, SampleFormat::U8, 100).unwrap();
         raster.color_model = ColorModel::Cmyk;
         raster.samples = Samples::U8(vec![0, 0, 0, 0, 10, 20, 30, 255, 255, 0, 128, 0]);
-        let rgb = to_rgb(raster, 100).unwrap();
+        let rgb = to_rgb(raster, None, 100).unwrap();
         assert_eq!(
             rgb.samples,
             Samples::U8(vec![255, 255, 255, 0, 0, 0, 0, 255, 127])
@@ -86,7 +95,7 @@ mod tests {
         let mut raster = Raster::zeros(Size::new(2, 1), 4, SampleFormat::F32, 100).unwrap();
         raster.color_model = ColorModel::Cmyk;
         raster.samples = Samples::F32(inks.to_vec());
-        let rgb = to_rgb(raster, 100).unwrap();
+        let rgb = to_rgb(raster, None, 100).unwrap();
         assert_eq!(
             rgb.samples,
             Samples::U16(vec![65_535, 0, 32_767, 65_535, 0, 65_535])
@@ -94,7 +103,7 @@ mod tests {
         let mut raster = Raster::zeros(Size::new(1, 1), 4, SampleFormat::U32, 100).unwrap();
         raster.color_model = ColorModel::Cmyk;
         raster.samples = Samples::U32(vec![0, u32::MAX, 0, 0]);
-        let rgb = to_rgb(raster, 100).unwrap();
+        let rgb = to_rgb(raster, None, 100).unwrap();
         assert_eq!(rgb.samples, Samples::U16(vec![65_535, 0, 65_535]));
     }
 }

@@ -1,8 +1,8 @@
 //! From decoded pixels to the pixels an encoder takes: an ordered list of steps.
 //!
-//! The order is fixed: CIELAB to sRGB, normalization by range, hill shading, color twist, tone curve and
+//! The order is fixed: inks to RGB, CIELAB to sRGB, normalization by range, hill shading, color twist, tone curve and
 //! inversion, color map, convolution, contrast and bit depth; then, on 8 (or 16) bits, resizing, opacity
-//! and band selection, grey, bilevel, equalization, mirror, turn. Everything up to the bit depth runs on
+//! and band selection, conversion by profile, grey, bilevel, equalization, mirror, turn. Everything up to the bit depth runs on
 //! the pixels of the level, before resizing.
 //!
 //! Opacity is no color: no step but the color twist reads it, none but resizing, flattening and turning
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use iiphost_plugin_api::{AlphaMode, ColorModel, Region, SampleFormat};
 
+use crate::color::Transform;
 use crate::error::Error;
 use crate::limits::Size;
 use crate::raster::{Raster, Samples};
@@ -46,6 +47,7 @@ mod tone;
 mod turn;
 mod twist;
 
+pub use ink::to_rgb as show_inks;
 pub use resize::{Interpolation, resize};
 pub use statistics::{Statistics, statistics};
 
@@ -104,6 +106,10 @@ pub struct Work<'a> {
     pub bands: BandsOut,
     /// Width of the samples the encoder gets.
     pub depth: OutputDepth,
+    /// What the profile of a CMYK picture says of its inks; without it a simple rule shows them.
+    pub inks: Option<&'a Transform>,
+    /// Converts the colors of a grey or RGB picture when all but grey, equalization and turning is done.
+    pub to_srgb: Option<&'a Transform>,
     /// Bytes one picture may take.
     pub max_bytes: u64,
     /// When to give up, looked at between steps.
@@ -148,6 +154,11 @@ pub fn run(raster: Raster, work: &Work<'_>) -> Result<Raster, Error> {
         AlphaOut::Keep => premultiply::unassociate(raster)?,
     };
     let raster = bands::shown(raster, work.bands)?;
+    let raster = match work.to_srgb {
+        Some(transform) => transform.apply(raster, work.max_bytes)?,
+        None => raster,
+    };
+    work.check_time()?;
     let raster = match work.processing.color_mode {
         ColorMode::Native => raster,
         ColorMode::Grey => grey::grey(raster)?,
@@ -173,7 +184,7 @@ pub fn run(raster: Raster, work: &Work<'_>) -> Result<Raster, Error> {
 /// The steps before resizing: gives the inner region in 8 or 16 bits at full scale.
 fn work_on_level(raster: Raster, work: &Work<'_>) -> Result<Raster, Error> {
     let processing = work.processing;
-    let raster = ink::to_rgb(raster, work.max_bytes)?;
+    let raster = ink::to_rgb(raster, work.inks, work.max_bytes)?;
     let recipe = recipe::Recipe::new(&raster, work)?;
     let raster = match recipe.kernel {
         Some(_) => raster,

@@ -37,6 +37,8 @@ fn work<'a>(raster: &Raster, processing: &'a Processing) -> Work<'a> {
         alpha: AlphaOut::Keep,
         bands: BandsOut::GreyOrRgb,
         depth: OutputDepth::Eight,
+        inks: None,
+        to_srgb: None,
         max_bytes: MAX,
         deadline: None,
     }

@@ -3,6 +3,8 @@
 use iiphost_plugin_api::{ColorModel, SampleFormat};
 
 use super::{PixelLayout, TiffError};
+#[cfg(feature = "webp")]
+use crate::limits::Size;
 
 /// How blocks are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,11 @@ pub enum Compression {
         quality: u8,
         /// How colors are stored.
         color: JpegColor,
+    },
+    /// WebP (code 50001 of libtiff); 8 bits, 3 or 4 bands.
+    WebP {
+        /// 0 to 100; `None` is lossless.
+        quality: Option<u8>,
     },
     /// Zstandard (code 50000 of libtiff), horizontal differencing for integers.
     Zstandard {
@@ -51,6 +58,7 @@ impl Compression {
             Self::Jpeg { .. } => 7,
             Self::Deflate { .. } => 8,
             Self::Zstandard { .. } => 50000,
+            Self::WebP { .. } => 50001,
         }
     }
 
@@ -63,6 +71,7 @@ impl Compression {
             Self::Jpeg { .. } => "JPEG",
             Self::Deflate { .. } => "deflate",
             Self::Zstandard { .. } => "Zstandard",
+            Self::WebP { .. } => "WebP",
         }
     }
 
@@ -134,6 +143,20 @@ impl BlockEncoder {
             stream.extend_from_slice(&[0xFF, 0xD9]);
             encoder.jpeg_tables = Some(JpegTables { segments, stream });
         }
+        if matches!(compression, Compression::WebP { .. }) {
+            let fits = layout.sample_format == SampleFormat::U8
+                && !layout.signed
+                && matches!(layout.band_count, 3 | 4)
+                && cfg!(feature = "webp");
+            if !fits {
+                return Err(TiffError::unsupported(format!(
+                    "WebP in TIFF holds 3 or 4 bands of unsigned 8 bits, the picture has {} of {}: \
+                     choose deflate, LZW or Zstandard",
+                    layout.band_count,
+                    8 * layout.sample_format.bytes()
+                )));
+            }
+        }
         Ok(encoder)
     }
 
@@ -190,6 +213,10 @@ impl BlockEncoder {
             Compression::Zstandard { level } => {
                 zstd::bulk::compress(pixels, i32::from(level)).map_err(|e| self.compression.failed(e))
             }
+            #[cfg(feature = "webp")]
+            Compression::WebP { quality } => self.webp(pixels, width, height, quality),
+            #[cfg(not(feature = "webp"))]
+            Compression::WebP { .. } => Err(self.compression.failed("not in this build")),
             Compression::Jpeg { .. } => {
                 let jpeg = self.jpeg(pixels, width, height)?;
                 // A stream with tables of its own is valid as well, so an encoder that chose others
@@ -200,6 +227,22 @@ impl BlockEncoder {
                 }
             }
         }
+    }
+
+    #[cfg(feature = "webp")]
+    fn webp(
+        &self,
+        pixels: &[u8],
+        width: u32,
+        height: u32,
+        quality: Option<u8>,
+    ) -> Result<Vec<u8>, TiffError> {
+        let layout = match self.layout.band_count {
+            3 => webp::PixelLayout::Rgb,
+            _ => webp::PixelLayout::Rgba,
+        };
+        crate::encode::webp::compress(pixels, layout, Size::new(width, height), quality)
+            .map_err(|e| self.compression.failed(e))
     }
 
     fn deflate(&self, bytes: &[u8], level: u8) -> Result<Vec<u8>, TiffError> {

@@ -147,6 +147,13 @@ impl Directory {
         self.entries.insert(tag, Value::Plain(kind, count as u64, bytes));
     }
 
+    /// Adds a field of a type without offsets, its values little-endian, unless the directory has one.
+    pub(super) fn add(&mut self, tag: u16, kind: u16, count: u32, bytes: &[u8]) {
+        self.entries
+            .entry(tag)
+            .or_insert_with(|| Value::Plain(kind, u64::from(count), bytes.to_vec()));
+    }
+
     pub(super) fn shorts(&mut self, tag: u16, values: &[u16]) {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.put(tag, Self::SHORT, values.len(), bytes);

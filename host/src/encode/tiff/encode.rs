@@ -7,7 +7,7 @@ use super::compress::{BlockEncoder, Compression, JpegColor};
 use super::directory::{Directory, Flavor, tag};
 use super::metadata::{Metadata, add_resolution, describe_pixels};
 use super::{PixelLayout, TiffError};
-use crate::encode::{Encoded, Encoder, Settings};
+use crate::encode::{Control, Encoded, Encoder, Settings, exif};
 use crate::error::Error;
 use crate::raster::Raster;
 use crate::view::TiffCompression;
@@ -40,9 +40,16 @@ pub fn compression_for(kind: TiffCompression, strength: Option<i32>) -> Result<C
         TiffCompression::Zstandard => Compression::Zstandard {
             level: within(3, 1, 19),
         },
+        TiffCompression::WebP if cfg!(feature = "webp") => Compression::WebP {
+            // No strength asked for is the default of the encoder, a negative one lossless.
+            quality: match strength {
+                Some(..0) => None,
+                _ => Some(within(50, 0, 100)),
+            },
+        },
         TiffCompression::WebP => {
             return Err(Error::bad_request(
-                "TIFF with WebP compression is not available: ask for deflate, LZW, JPEG or Zstandard",
+                "TIFF with WebP compression is not in this build: ask for deflate, LZW, JPEG or Zstandard",
             ));
         }
     })
@@ -58,15 +65,19 @@ impl Encoder for TiffEncoder {
         raster: &Raster,
         settings: &Settings,
         metadata: &crate::encode::Metadata,
+        control: Control<'_>,
     ) -> Result<Encoded, Error> {
         let Settings::Tiff { compression, quality } = *settings else {
             return Err(Error::fault("encode", "settings of another format for a TIFF"));
         };
-        let compression = compression_for(compression, Some(i32::from(quality)))?;
+        let strength = quality.map_or(-1, i32::from);
+        let compression = compression_for(compression, Some(strength))?;
         let mut left_out = Vec::new();
-        if metadata.exif.is_some() {
-            left_out.push("EXIF: TIFF keeps it in directories of its own, which are not written".into());
-        }
+        let exif = metadata.exif.as_deref().and_then(|block| {
+            exif::for_tiff(block)
+                .map_err(|reason| left_out.push(format!("EXIF: {reason}")))
+                .ok()
+        });
         let mut text = metadata.text.clone();
         if let Some(rights) = &metadata.rights {
             text.retain(|(name, _)| name != "rights");
@@ -78,7 +89,8 @@ impl Encoder for TiffEncoder {
             resolution: metadata.resolution,
             text,
         };
-        let bytes = encode(raster, compression, &metadata)?;
+        let (bytes, exif_left_out) = refused(write(raster, compression, &metadata, exif.as_ref(), control))?;
+        left_out.extend(exif_left_out);
         Ok(Encoded { bytes, left_out })
     }
 }
@@ -89,13 +101,44 @@ impl Encoder for TiffEncoder {
 /// 400 when the compression cannot hold such samples or the file would pass 4 GiB, 500 when a
 /// compressor fails.
 pub fn encode(raster: &Raster, compression: Compression, metadata: &Metadata) -> Result<Vec<u8>, Error> {
-    write(raster, compression, metadata).map_err(|error| match error {
-        TiffError::Unsupported { reason } | TiffError::Usage { reason } => Error::bad_request(reason),
-        other => Error::fault("encode", other.to_string()),
+    refused(write(raster, compression, metadata, None, Control::NONE)).map(|(bytes, _)| bytes)
+}
+
+/// The reply for a TIFF that was not written.
+fn refused<T>(result: Result<T, Stopped>) -> Result<T, Error> {
+    result.map_err(|stopped| match stopped {
+        Stopped::By(error) => error,
+        Stopped::Tiff(TiffError::Unsupported { reason } | TiffError::Usage { reason }) => {
+            Error::bad_request(reason)
+        }
+        Stopped::Tiff(other) => Error::fault("encode", other.to_string()),
     })
 }
 
-fn write(raster: &Raster, compression: Compression, metadata: &Metadata) -> Result<Vec<u8>, TiffError> {
+/// Why a picture was not written to its end.
+enum Stopped {
+    Tiff(TiffError),
+    /// The control said so.
+    By(Error),
+}
+
+impl From<TiffError> for Stopped {
+    fn from(error: TiffError) -> Self {
+        Self::Tiff(error)
+    }
+}
+
+/// Bytes before the first strip: the longer of the two headers.
+const HEADER_LEN: usize = 16;
+
+/// The file, and why it holds no EXIF although some was given.
+fn write(
+    raster: &Raster,
+    compression: Compression,
+    metadata: &Metadata,
+    exif: Option<&exif::ForTiff>,
+    control: Control<'_>,
+) -> Result<(Vec<u8>, Option<String>), Stopped> {
     let format = raster.samples.format();
     let layout = PixelLayout {
         color_model: raster.color_model,
@@ -113,29 +156,44 @@ fn write(raster: &Raster, compression: Compression, metadata: &Metadata) -> Resu
             "{} bytes of samples for a picture of {} pixels",
             bytes.len(),
             raster.size
-        )));
+        ))
+        .into());
     }
     if matches!(compression, Compression::Jpeg { .. }) && raster.size.width > MAX_JPEG_SIDE {
         return Err(TiffError::usage(format!(
             "TIFF with JPEG compression is limited to {MAX_JPEG_SIDE} pixels across"
-        )));
+        ))
+        .into());
     }
     // Whole MCU rows, so that no JPEG strip but the last is padded.
     let rows_per_strip = (STRIP_BYTES / stride).next_multiple_of(16).clamp(16, 65_520);
     let strips: Vec<Vec<u8>> = bytes
         .par_chunks(rows_per_strip * stride)
         .map(|strip| {
+            control.between_parts().map_err(Stopped::By)?;
             let mut pixels = strip.to_vec();
             if layout.signed {
                 to_twos_complement(&mut pixels, format, raster.bit_depth);
             }
-            encoder.encode(&mut pixels, raster.size.width, (strip.len() / stride) as u32)
+            Ok(encoder.encode(&mut pixels, raster.size.width, (strip.len() / stride) as u32)?)
         })
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, Stopped>>()?;
 
+    // EXIF stands at the very start, so that the offsets in it stay right; a header of 64-bit offsets would
+    // reach into it.
+    let data: u64 = strips.iter().map(|s| s.len() as u64 + 1).sum();
+    let block = exif.map_or(0, |e| e.block.len()) as u64;
+    let is_small = data + block + u64::from(MAX_DIRECTORY) < u64::from(u32::MAX);
+    let (exif, left_out) = match exif {
+        Some(_) if !is_small => (None, Some("EXIF: the file is larger than 4 GiB".to_owned())),
+        exif => (exif, None),
+    };
+    let start = exif
+        .map_or(HEADER_LEN, |e| e.block.len().max(HEADER_LEN))
+        .next_multiple_of(8);
     let mut offsets = Vec::with_capacity(strips.len());
     let mut lengths = Vec::with_capacity(strips.len());
-    let mut position = 16_u64;
+    let mut position = start as u64;
     for strip in &strips {
         offsets.push(position);
         lengths.push(strip.len() as u64);
@@ -167,6 +225,9 @@ fn write(raster: &Raster, compression: Compression, metadata: &Metadata) -> Resu
     }
     add_resolution(&mut directory, metadata.resolution.as_ref(), (1.0, 1.0));
     metadata.add_to(&mut directory);
+    for field in exif.map_or(&[][..], |e| &e.fields) {
+        directory.add(field.tag, field.field_type, field.count, &field.value);
+    }
 
     let flavor = if position + directory.len(Flavor::Classic) <= u64::from(u32::MAX) {
         Flavor::Classic
@@ -176,16 +237,23 @@ fn write(raster: &Raster, compression: Compression, metadata: &Metadata) -> Resu
     let total = usize::try_from(position + directory.len(flavor))
         .map_err(|_| TiffError::usage("a TIFF larger than memory"))?;
     let mut out = Vec::with_capacity(total);
-    out.extend_from_slice(&flavor.header(position)?);
-    out.resize(16, 0);
+    let header = flavor.header(position)?;
+    out.extend_from_slice(&header);
+    if let Some(behind) = exif.and_then(|e| e.block.get(header.len()..)) {
+        out.extend_from_slice(behind);
+    }
+    out.resize(start, 0);
     for strip in strips {
         out.extend_from_slice(&strip);
         out.resize(out.len().next_multiple_of(2), 0);
     }
     out.resize(out.len().next_multiple_of(8), 0);
     out.extend_from_slice(&directory.write(flavor, position, 0)?);
-    Ok(out)
+    Ok((out, left_out))
 }
+
+/// More than any directory takes, its blocks of metadata and tables of strips included.
+const MAX_DIRECTORY: u32 = 512 << 20;
 
 /// From offset form `v + 2^(bits-1)` to two's complement in the width of the sample.
 fn to_twos_complement(pixels: &mut [u8], format: SampleFormat, bit_depth: u32) {
@@ -346,14 +414,16 @@ mod tests {
         let raster = raster(3, AlphaMode::None, SampleFormat::U8);
         let settings = Settings::Tiff {
             compression: TiffCompression::Zstandard,
-            quality: 0,
+            quality: Some(0),
         };
         let metadata = crate::encode::Metadata {
             rights: Some(b"Somebody".to_vec()),
             text: vec![("title".into(), b"Something".to_vec())],
             ..Default::default()
         };
-        let file = TiffEncoder.encode(&raster, &settings, &metadata).unwrap();
+        let file = TiffEncoder
+            .encode(&raster, &settings, &metadata, Control::NONE)
+            .unwrap();
         assert!(file.left_out.is_empty());
         let mut decoder = Decoder::new(Cursor::new(&file.bytes)).unwrap();
         assert_eq!(decoder.get_tag_u32(Tag::Compression).unwrap(), 50000);
@@ -362,6 +432,19 @@ mod tests {
             decoder.get_tag_ascii_string(Tag::Unknown(269)).unwrap(),
             "Something"
         );
+    }
+
+    #[test]
+    fn a_stop_between_strips_is_the_error_of_the_one_who_asked_for_it() {
+        let raster = raster(3, AlphaMode::None, SampleFormat::U8);
+        let settings = Settings::Tiff {
+            compression: TiffCompression::Deflate,
+            quality: Some(1),
+        };
+        let (check, give_way) = (|| Err(Error::Cancelled), || ());
+        let control = Control::new(&check, &give_way);
+        let stopped = TiffEncoder.encode(&raster, &settings, &Default::default(), control);
+        assert!(matches!(stopped, Err(Error::Cancelled)));
     }
 
     #[test]
@@ -379,17 +462,15 @@ mod tests {
 
     #[test]
     fn webp_and_jpeg_of_deep_samples_are_refused_as_the_clients_choice() {
-        assert_eq!(
-            compression_for(TiffCompression::WebP, None).unwrap_err().status(),
-            400
-        );
         let raster = raster(3, AlphaMode::None, SampleFormat::U16);
-        let compression = compression_for(TiffCompression::Jpeg, None).unwrap();
-        assert_eq!(
-            encode(&raster, compression, &Metadata::default())
-                .unwrap_err()
-                .status(),
-            400
-        );
+        for kind in [TiffCompression::Jpeg, TiffCompression::WebP] {
+            let compression = compression_for(kind, None);
+            if kind == TiffCompression::WebP && !cfg!(feature = "webp") {
+                assert_eq!(compression.unwrap_err().status(), 400);
+                continue;
+            }
+            let error = encode(&raster, compression.unwrap(), &Metadata::default()).unwrap_err();
+            assert_eq!(error.status(), 400, "{kind:?}");
+        }
     }
 }
