@@ -1,12 +1,15 @@
 //! A module of one's own: written by the host, built without the network, checked, loaded, used; and what
 //! the checks say of modules that misbehave.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use super::module_versions::packaged;
 use support::built;
-use support::fixture::Images;
+use support::chromium::Chromium;
+use support::fixture::{Compression, Images, Layout, TiffFile};
 use support::picture::Picture;
 use support::server::{Settings, run};
 
@@ -25,32 +28,135 @@ fn succeeded(output: &Output) -> String {
     text(&output.stdout)
 }
 
-/// The library of a module the host has just written. Its dependencies are kept below the target folder,
-/// so that only the module itself is compiled each time.
+/// The library of a module the host has just written, as README.md of the module says: tested, then built for
+/// release. In place of the interface crate that the host has written lies the one that is published.
 fn written_module() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let folder = built::scratch_folder().join("written-module");
         let _ = std::fs::remove_dir_all(&folder);
+        // What the module needs is compiled once, below the target folder.
         let target = built::scratch_folder().join("written-module-target");
         let name = folder.to_str().expect("a path in UTF-8");
         let said = succeeded(&run(["new-module", "raw-scan", name], &[]));
         assert!(said.contains("libraw_scan.so"), "{said}");
+        let vendored = folder.join("vendor/iiphost-plugin-api");
+        assert_same_crate(&vendored, packaged());
+        std::fs::remove_dir_all(&vendored).expect("a folder");
+        succeeded(
+            &Command::new("cp")
+                .arg("-r")
+                .args([packaged(), &vendored])
+                .output()
+                .expect("cp can be started"),
+        );
         // What a stranger gets from the registry lies in cargo's cache: the versions this tree is built with.
         std::fs::copy(built::repository().join("Cargo.lock"), folder.join("Cargo.lock"))
             .expect("a lock file");
-        let output = Command::new(env!("CARGO"))
-            .args(["build", "--offline"])
-            .current_dir(&folder)
-            .env("CARGO_TARGET_DIR", &target)
-            .env_remove("RUSTFLAGS")
-            .output()
-            .expect("cargo can be started");
-        succeeded(&output);
-        let library = target.join("debug/libraw_scan.so");
+        for arguments in [&["test", "--offline"][..], &["build", "--release", "--offline"]] {
+            let output = Command::new(env!("CARGO"))
+                .args(arguments)
+                .current_dir(&folder)
+                .env("CARGO_TARGET_DIR", &target)
+                .env_remove("RUSTFLAGS")
+                .output()
+                .expect("cargo can be started");
+            succeeded(&output);
+        }
+        let library = target.join("release/libraw_scan.so");
         assert!(library.is_file(), "{} was not built", library.display());
         library
     })
+}
+
+/// The files of a crate below a folder, with their text.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(folder).expect("below the folder").to_owned();
+            found.insert(name, std::fs::read(&path).expect("a file"));
+        }
+    }
+    found
+}
+
+/// What a manifest means, to others than its own tests.
+fn manifest(folder: &Path) -> serde_json::Value {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+            "--manifest-path",
+        ])
+        .arg(folder.join("Cargo.toml"))
+        .output()
+        .expect("cargo can be started");
+    let document: serde_json::Value = serde_json::from_str(&succeeded(&output)).expect("JSON");
+    let package = &document["packages"][0];
+    let mut dependencies: Vec<_> = package["dependencies"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|d| d["kind"].is_null())
+        .map(|d| {
+            [
+                "name",
+                "req",
+                "optional",
+                "uses_default_features",
+                "features",
+                "rename",
+                "target",
+            ]
+            .map(|key| d[key].to_string())
+        })
+        .collect();
+    dependencies.sort();
+    let keys = [
+        "name",
+        "version",
+        "edition",
+        "rust_version",
+        "license",
+        "description",
+        "features",
+    ];
+    serde_json::json!({
+        "package": keys.map(|key| package[key].clone()),
+        "dependencies": dependencies,
+    })
+}
+
+/// Whether a folder holds a crate as `cargo package` makes it: its sources to the byte, its manifest in
+/// meaning. The packaged crate also has its tests, which nobody builds who uses it.
+fn assert_same_crate(written: &Path, packaged: &Path) {
+    assert_eq!(manifest(written), manifest(packaged));
+    let own = |name: &Path| {
+        let text = name.to_str().unwrap_or_default();
+        let of_cargo = text.starts_with("Cargo.") || text == ".cargo_vcs_info.json";
+        !of_cargo && !text.starts_with("LICENSE-") && !name.starts_with("tests")
+    };
+    let sources = |folder| {
+        let mut files = files(folder);
+        files.retain(|name, _| own(name));
+        files
+    };
+    let (written, packaged) = (sources(written), sources(packaged));
+    let names = |files: &BTreeMap<PathBuf, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&written), names(&packaged));
+    for (name, text) in &written {
+        assert!(packaged[name] == *text, "{} differs", name.display());
+    }
 }
 
 fn module() -> &'static str {
@@ -111,6 +217,49 @@ fn a_written_module_gives_pictures() {
 }
 
 #[test]
+fn a_viewer_shows_the_pictures_of_a_written_module() {
+    let images = Images::new();
+    let picture = Picture::photograph(1200, 800, 3, 7);
+    images.write("scan.ppm", &ppm(&picture));
+    let server = Settings::new(images.folder())
+        .with("DECODER_MODULES", module())
+        .start();
+    let mut browser = Chromium::start(700, 500);
+    let page = format!("http://{}/viewer.html#scan.ppm", server.http());
+    let settled = "window.viewer && viewer.isOpen() && viewer.world.getItemAt(0).getFullyLoaded() \
+         && Math.abs(viewer.viewport.getZoom(true) - viewer.viewport.getZoom(false)) < 1e-9";
+    browser.open(&page, settled);
+    browser.evaluate("viewer.navigator.element.style.display = 'none'");
+    // One pixel of the picture on one of the screen, from its upper left corner.
+    browser.evaluate(
+        "void viewer.viewport.fitBounds(viewer.viewport.imageToViewportRectangle(0, 0, \
+         viewer.viewport.getContainerSize().x, viewer.viewport.getContainerSize().y), true)",
+    );
+    browser.wait_until(settled);
+    let place = browser.evaluate(
+        "(() => { const r = document.getElementById('view').getBoundingClientRect(); \
+          return [r.x, r.y, r.width, r.height].map(Math.round); })()",
+    );
+    let place: Vec<u32> = place
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|n| n.as_u64().expect("a number") as u32)
+        .collect();
+    browser.evaluate(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))",
+    );
+    let shown = browser.screenshot().crop(place[0], place[1], 300, 200);
+    support::image::assert_close(
+        "written-module-viewer",
+        &shown,
+        &picture.crop(0, 0, 300, 200),
+        30.0,
+    );
+    assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
+}
+
+#[test]
 fn a_written_module_passes_its_checks() {
     let images = Images::new();
     images.write("scan.ppm", &ppm(&Picture::photograph(400, 300, 3, 5)));
@@ -133,10 +282,41 @@ fn a_written_module_passes_its_checks() {
 
 #[test]
 fn the_built_in_modules_pass_their_checks() {
-    let (images, _) = Images::with_photo();
-    let tiff = built::profile_folder().join("libiiphost_tiff.so");
-    let report = check(&tiff.display().to_string(), Some(images.folder()), &[]);
-    assert_eq!(report["passed"], true, "{report:#}");
+    let grey = Picture::photograph(301, 203, 1, 3);
+    let small = Picture::photograph(160, 120, 3, 4);
+    let layout = |big, big_endian, compression| Layout {
+        big,
+        big_endian,
+        tile: 64,
+        levels: 2,
+        compression,
+    };
+    let tiffs = Images::new();
+    for (name, picture, layout) in [
+        ("plain.tif", &grey, layout(false, true, Compression::None)),
+        (
+            "big.tf8",
+            &small,
+            layout(true, false, Compression::Deflate { predictor: true }),
+        ),
+        ("jpeg.tif", &small, layout(false, false, Compression::Jpeg(85))),
+    ] {
+        tiffs.add(name, &TiffFile::pyramid(picture, layout));
+    }
+    let jpegs = Images::new();
+    jpegs.write("small.jpg", &small.to_jpeg(85));
+    jpegs.write("grey.jpg", &grey.to_jpeg(95));
+    // Their own packages check JPEG and JPEG 2000 on many kinds of files; here it is the libraries.
+    for (module, files) in [
+        ("tiff", Some(tiffs.folder())),
+        ("jpeg", Some(jpegs.folder())),
+        ("jpeg2000", None),
+    ] {
+        let library = built::profile_folder().join(format!("libiiphost_{module}.so"));
+        let report = check(&library.display().to_string(), files, &[]);
+        assert_eq!(report["passed"], true, "{report:#}");
+        assert_eq!(report["module"]["id"], module);
+    }
 }
 
 #[test]

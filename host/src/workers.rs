@@ -7,9 +7,9 @@
 //! A thread that waits for parts of its job must not begin another large one: rayon would let it, job upon
 //! job, until the stack or the memory ends. So a thread has one job, and above an export at most one tile.
 //!
-//! A thread that is in a call without end is lost, and what waits for its part of a job waits for ever. Then
-//! the whole set of threads is replaced ([`Workers::give_up`]): jobs that run go on on the old threads,
-//! all others on new ones. The old threads end with their last job, or never.
+//! A thread in a call that takes very long, or never ends, is missed by the queue and by whoever waits for
+//! its part of a job. Then the whole set of threads is replaced ([`Workers::give_up`]): jobs that run go
+//! on on the old threads, all others on new ones. The old threads end with their last job, or never.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -90,6 +90,18 @@ impl Ord for Queued {
 
 /// Sets of threads that were given up and have not ended, at most. Each may hold all its threads.
 const MAX_GIVEN_UP: usize = 16;
+
+/// The same for threads that are only slow: they still compete for the cores.
+const MAX_SLOW: usize = 2;
+
+/// For how long a thread is not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It is in a call that takes long.
+    ForNow,
+    /// It is in a call that is not expected to end.
+    ForGood,
+}
 
 /// A set of threads.
 struct Pool {
@@ -198,18 +210,22 @@ impl Workers {
         given_up.len()
     }
 
-    /// Does without a thread that is in a call without end: all threads are replaced. Nothing happens if
-    /// they have been already, or if it is none of them.
+    /// Does without a thread: all threads are replaced. Nothing happens if they have been already, or if it
+    /// is none of them, or if it comes back, and nobody waits or enough have been replaced.
     ///
     /// # Errors
     /// When there are no more threads to be had; everything stays as it is.
-    pub fn give_up(self: &Arc<Self>, thread: ThreadId) -> Result<(), NotReplaced> {
+    pub fn give_up(self: &Arc<Self>, thread: ThreadId, loss: Loss) -> Result<(), NotReplaced> {
         {
             let mut pool = self.pool.write();
             if !pool.ids.lock().contains(&thread) {
                 return Ok(());
             }
-            if self.given_up() >= MAX_GIVEN_UP {
+            let given_up = self.given_up();
+            if loss == Loss::ForNow && (given_up >= MAX_SLOW || self.waiting() == 0) {
+                return Ok(());
+            }
+            if given_up >= MAX_GIVEN_UP {
                 return Err(NotReplaced::TooMany);
             }
             let old = std::mem::replace(&mut *pool, Arc::new(Pool::new(self.threads)?));
@@ -603,7 +619,7 @@ mod tests {
                 workers.submit(urgency, move || done.send(()).unwrap()).unwrap();
             }
             for id in ids {
-                workers.give_up(id).unwrap();
+                workers.give_up(id, Loss::ForGood).unwrap();
             }
             (0..3).for_each(|_| wait.recv_timeout(Duration::from_secs(10)).unwrap());
             // All threads of a set hang, and it was replaced once.
@@ -623,7 +639,9 @@ mod tests {
     #[test]
     fn threads_of_others_and_too_many_are_not_replaced() {
         let workers = Arc::new(Workers::new(1, 10).unwrap());
-        workers.give_up(std::thread::current().id()).unwrap();
+        workers
+            .give_up(std::thread::current().id(), Loss::ForGood)
+            .unwrap();
         assert_eq!(workers.given_up(), 0);
         let mut releases = Vec::new();
         let mut hang = || {
@@ -635,9 +653,45 @@ mod tests {
             };
             workers.submit(Urgency::Export, job).unwrap();
             releases.push(release);
-            workers.give_up(is_started.recv_timeout(Duration::from_secs(10)).unwrap())
+            let thread = is_started.recv_timeout(Duration::from_secs(10)).unwrap();
+            workers.give_up(thread, Loss::ForGood)
         };
         (0..MAX_GIVEN_UP).for_each(|_| hang().unwrap());
         assert!(matches!(hang(), Err(NotReplaced::TooMany)));
+    }
+
+    #[test]
+    fn slow_threads_are_replaced_while_others_wait_and_a_few_times_only() {
+        let workers = Arc::new(Workers::new(1, 10).unwrap());
+        let mut releases = Vec::new();
+        for round in 0..5 {
+            let (release, wait) = mpsc::channel::<()>();
+            let (started, is_started) = mpsc::channel();
+            let slow = move || {
+                started.send(std::thread::current().id()).unwrap();
+                let _ = wait.recv();
+            };
+            workers.submit(Urgency::Tile, slow).unwrap();
+            let Ok(thread) =
+                is_started.recv_timeout(Duration::from_millis(if round > MAX_SLOW { 50 } else { 10_000 }))
+            else {
+                // Nobody gave it a thread.
+                assert!(round > MAX_SLOW);
+                continue;
+            };
+            releases.push(release);
+            let before = workers.given_up();
+            workers.give_up(thread, Loss::ForNow).unwrap();
+            assert_eq!(workers.given_up(), before, "nobody waits");
+            let (done, wait) = mpsc::channel();
+            workers
+                .submit(Urgency::Tile, move || done.send(()).unwrap())
+                .unwrap();
+            workers.give_up(thread, Loss::ForNow).unwrap();
+            assert_eq!(workers.given_up(), (round + 1).min(MAX_SLOW));
+            if round < MAX_SLOW {
+                wait.recv_timeout(Duration::from_secs(10)).unwrap();
+            }
+        }
     }
 }

@@ -107,6 +107,16 @@ pub struct ModuleInfo {
     pub threading: Threading,
 }
 
+impl ModuleInfo {
+    /// Whether one of the formats usually has this extension, given in lower case without the dot.
+    #[must_use]
+    pub fn has_extension(&self, extension: &str) -> bool {
+        self.formats
+            .iter()
+            .any(|format| format.extensions.iter().any(|known| known == extension))
+    }
+}
+
 /// Identifiers for [`ModuleInfo::capabilities`]. A number is never used again for another meaning.
 pub mod capability {
     /// [`encoded_tile`](crate::ImageReader::encoded_tile) returns stored tiles for some files.

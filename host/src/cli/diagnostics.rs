@@ -2,15 +2,18 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 use iiphost_plugin_api::capability;
+use sha2::{Digest, Sha256};
 
 use super::input::Input;
 use super::serve::{self, Addresses, Modules};
 use crate::config::{Config, Values};
-use crate::decoder::{LoadFailure, Module};
+use crate::decoder::{LoadFailure, Module, ProbeResult, Registry};
 
 /// How long the modules may take to look at a file.
 const PROBE_TIME: Duration = Duration::from_secs(10);
@@ -44,6 +47,12 @@ pub(super) fn check_config(matches: &ArgMatches, values: &Values) -> ExitCode {
     }
 }
 
+/// SHA-256 of a library in hexadecimal digits, to compare what runs here with what was delivered.
+fn digest(path: &Path) -> std::io::Result<String> {
+    let hash = Sha256::digest(std::fs::read(path)?);
+    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Lists the modules; fails if one of them does.
 pub(super) fn list_modules(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let Modules { registry, failures } = serve::load(config)?;
@@ -51,7 +60,7 @@ pub(super) fn list_modules(config: &Config, json: bool) -> anyhow::Result<ExitCo
         let modules: Vec<_> = registry
             .modules()
             .iter()
-            .map(|module| module_json(module))
+            .map(|module| module_json(module, &registry))
             .chain(failures.iter().map(failure_json))
             .collect();
         println!(
@@ -59,7 +68,10 @@ pub(super) fn list_modules(config: &Config, json: bool) -> anyhow::Result<ExitCo
             serde_json::to_string_pretty(&serde_json::json!({ "modules": modules }))?
         );
     } else {
-        registry.modules().iter().for_each(|module| print_module(module));
+        registry
+            .modules()
+            .iter()
+            .for_each(|module| print_module(module, &registry));
         for failure in &failures {
             println!("{}  FAILED", failure.spec.name);
             println!("  origin        {}", failure.spec.origin.name());
@@ -73,7 +85,7 @@ pub(super) fn list_modules(config: &Config, json: bool) -> anyhow::Result<ExitCo
     })
 }
 
-fn module_json(module: &Module) -> serde_json::Value {
+fn module_json(module: &Module, registry: &Registry) -> serde_json::Value {
     let info = &module.info;
     let formats: Vec<_> = info
         .formats
@@ -91,6 +103,7 @@ fn module_json(module: &Module) -> serde_json::Value {
             })
         })
         .collect();
+    let known = registry.faults().of_module(&info.id);
     serde_json::json!({
         "id": info.id,
         "name": info.name,
@@ -98,12 +111,16 @@ fn module_json(module: &Module) -> serde_json::Value {
         "license": info.license,
         "abi": format!("{}.{}", module.abi.0, module.abi.1),
         "path": module.path,
+        "digest": digest(&module.path).ok(),
         "origin": module.origin.name(),
         "formats": formats,
         "capabilities": capabilities(module),
         "options": options,
         "threading": info.threading.name(),
+        "claims": rules(module, registry),
         "state": "ready",
+        "faults": known.counts.total(),
+        "last_fault": known.last.map(|last| format!("{}: {}", last.kind.name(), last.message)),
         "load_micros": module.load_time.as_micros() as u64,
         "error": null,
     })
@@ -114,6 +131,7 @@ fn failure_json(failure: &LoadFailure) -> serde_json::Value {
         "id": null,
         "name": failure.spec.name,
         "path": failure.path,
+        "digest": failure.path.as_deref().and_then(|path| digest(path).ok()),
         "origin": failure.spec.origin.name(),
         "state": "failed",
         "error": failure.reason,
@@ -125,37 +143,63 @@ fn capabilities(module: &Module) -> Vec<String> {
     module.info.capabilities.iter().map(name).collect()
 }
 
-fn print_module(module: &Module) {
+/// What the operator has decided about the module's claims.
+fn rules(module: &Module, registry: &Registry) -> Vec<String> {
+    let own = registry
+        .rules()
+        .iter()
+        .filter(|rule| rule.module() == module.info.id);
+    own.map(ToString::to_string).collect()
+}
+
+/// Text of a module: control characters do not reach the terminal.
+fn shown(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+fn print_module(module: &Module, registry: &Registry) {
     let info = &module.info;
+    let line = |name: &str, value: &str| println!("  {name:<13} {}", shown(value));
     println!("{}  {}", info.id, info.version);
-    println!("  name          {}", info.name);
-    println!("  license       {}", info.license);
-    println!("  abi           {}.{}", module.abi.0, module.abi.1);
-    println!("  path          {}", module.path.display());
-    println!("  origin        {}", module.origin.name());
+    line("name", &info.name);
+    line("license", &info.license);
+    line("abi", &format!("{}.{}", module.abi.0, module.abi.1));
+    line("path", &module.path.display().to_string());
+    match digest(&module.path) {
+        Ok(digest) => line("sha-256", &digest),
+        Err(error) => line("sha-256", &format!("cannot be read: {error}")),
+    }
+    line("origin", module.origin.name());
     for format in &info.formats {
-        println!(
-            "  format        {} ({}; {})",
-            format.name,
-            format.media_type,
-            format.extensions.join(", ")
+        let extensions = format.extensions.join(", ");
+        line(
+            "format",
+            &format!("{} ({}; {extensions})", format.name, format.media_type),
         );
     }
-    println!("  capabilities  {}", capabilities(module).join(", "));
+    line("capabilities", &capabilities(module).join(", "));
     for option in &info.options {
-        println!(
-            "  option        {} ({}, default {:?}): {}",
-            option.name,
-            option.kind.name(),
-            option.default,
-            option.description
+        let (name, kind) = (&option.name, option.kind.name());
+        line(
+            "option",
+            &format!(
+                "{name} ({kind}, default {:?}): {}",
+                option.default, option.description
+            ),
         );
     }
-    println!("  threading     {}", info.threading.name());
-    println!(
-        "  state         ready, loaded in {:.1} ms",
-        module.load_time.as_secs_f64() * 1e3
-    );
+    for rule in rules(module, registry) {
+        line("claims", &rule);
+    }
+    line("threading", info.threading.name());
+    let load_ms = module.load_time.as_secs_f64() * 1e3;
+    line("state", &format!("ready, loaded in {load_ms:.1} ms"));
+    match registry.faults().of_module(&info.id).last {
+        Some(last) => line("last fault", &format!("{}: {}", last.kind.name(), last.message)),
+        None => line("last fault", "none"),
+    }
 }
 
 /// Shows every module's claim on a file, with its reason and time.
@@ -165,24 +209,54 @@ pub(super) fn probe(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
         eprintln!("iiphost: {failure}");
     }
     let input = Input::open(path)?;
-    let (head, deadline) = (input.head(), Instant::now() + PROBE_TIME);
-    for answer in registry.probe(&head, &input.subject, deadline) {
-        println!(
-            "{:<12} {:<9} {:>7.1} µs  {}",
-            answer.module,
-            answer.claim.level.name(),
-            answer.time.as_secs_f64() * 1e6,
-            answer.claim.reason
-        );
+    let registry = Arc::new(registry);
+    let input = Arc::new(input);
+    let registry = Arc::new(registry);
+    let mut answers = Vec::new();
+    let mut silent = false;
+    for module in registry.modules() {
+        match ask(&registry, module, &input) {
+            Some(answer) => {
+                println!(
+                    "{:<12} {:<9} {:>7.1} µs  {}",
+                    answer.module,
+                    answer.claim.level.name(),
+                    answer.time.as_secs_f64() * 1e6,
+                    shown(&answer.claim.reason)
+                );
+                answers.push(answer);
+            }
+            None => {
+                silent = true;
+                println!(
+                    "{:<12} no answer within {} s",
+                    module.info.id,
+                    PROBE_TIME.as_secs()
+                );
+            }
+        }
     }
-    match registry.choose(&head, &input.subject, deadline) {
-        Some(module) => println!("{} opens it", module.info.id),
+    let best = Registry::best(&answers);
+    match best {
+        Some(answer) => println!("{} opens it", answer.module),
         None => println!("no module opens it"),
     }
-    let whole = failures.is_empty() && registry.choose(&head, &input.subject, deadline).is_some();
-    Ok(if whole {
+    Ok(if failures.is_empty() && !silent && best.is_some() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// A module's answer about a file, `None` if it gives none: then its thread is left to itself, and ends with
+/// the process.
+fn ask(registry: &Arc<Registry>, module: &Arc<Module>, input: &Arc<Input>) -> Option<ProbeResult> {
+    let (sender, answer) = channel();
+    let (registry, module, input) = (registry.clone(), module.clone(), input.clone());
+    std::thread::spawn(move || {
+        let deadline = Instant::now() + PROBE_TIME;
+        // Nobody listens any more if this fails.
+        let _ = sender.send(registry.probe(&module, &input.head(), &input.subject, deadline));
+    });
+    answer.recv_timeout(PROBE_TIME).ok()
 }

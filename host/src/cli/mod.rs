@@ -18,7 +18,7 @@ use clap::builder::{OsStringValueParser, PathBufValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
 use crate::config::{Config, Problem, SETTINGS, Severity, Values};
-use crate::decoder::{CHECK_ARGUMENT, check_in_child};
+use crate::decoder::{CHECK_ARGUMENT, LOADED_STATUS, REFUSED_STATUS, check_in_child};
 
 /// Exit status of a command line that cannot be understood.
 const USAGE: u8 = 2;
@@ -35,15 +35,15 @@ const SETTINGS_HEADING: &str = "Settings (each also an environment variable)";
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // Asked by the host itself, so it stands before everything else.
-    if let [_, first, path] = arguments.as_slice()
+    if let [_, first, rest @ ..] = arguments.as_slice()
         && first == CHECK_ARGUMENT
     {
-        return match check_in_child(&PathBuf::from(path)) {
-            Ok(()) => ExitCode::SUCCESS,
+        return match check_in_child(rest) {
+            Ok(()) => ExitCode::from(LOADED_STATUS),
             // The one who asked adds its own name.
             Err(reason) => {
                 eprintln!("{reason}");
-                ExitCode::FAILURE
+                ExitCode::from(REFUSED_STATUS)
             }
         };
     }

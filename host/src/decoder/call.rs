@@ -1,10 +1,16 @@
 //! The surroundings of calls into a decoder: deadline, cancellation, log.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use iiphost_plugin_api::{CallContext, HostServices, Limits, LogLevel};
+
+/// Lines a module may log in one call: a broken file must not fill the disk of the log.
+const MAX_LINES: u32 = 20;
+
+/// Longest line a module may log, in bytes.
+const MAX_LINE_BYTES: usize = 2000;
 
 /// How long one piece of work may run, and whether somebody still waits for it.
 #[derive(Clone, Debug)]
@@ -45,16 +51,18 @@ impl CallScope {
             scope: self,
             module,
             identifier,
+            lines: AtomicU32::new(0),
         }
     }
 }
 
 /// One call of a module about an image.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Call<'a> {
     scope: &'a CallScope,
     module: &'a str,
     identifier: &'a [u8],
+    lines: AtomicU32,
 }
 
 impl Call<'_> {
@@ -77,7 +85,15 @@ impl HostServices for Call<'_> {
     fn log(&self, level: LogLevel, message: &str) {
         let module = self.module;
         let image = self.identifier.escape_ascii();
-        let message = message.escape_debug();
+        let lines = self.lines.fetch_add(1, Ordering::Relaxed);
+        if lines >= MAX_LINES {
+            if lines == MAX_LINES {
+                tracing::warn!(module, %image, "more than {MAX_LINES} lines in one call: the others are left out");
+            }
+            return;
+        }
+        let end = message.floor_char_boundary(MAX_LINE_BYTES);
+        let message = message.get(..end).unwrap_or_default().escape_debug();
         match level {
             LogLevel::Error => tracing::error!(module, %image, "{message}"),
             LogLevel::Warning => tracing::warn!(module, %image, "{message}"),

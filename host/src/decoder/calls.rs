@@ -1,8 +1,8 @@
 //! Every call into a module passes here: it is timed, counted, and watched while it runs.
 //!
-//! A call cannot be ended from outside. One that does not come back long after its time is counted as a
-//! fault of the module, and whoever owns its thread is told to do without it. On the way of a call that
-//! does come back stand two short locks that no other thread wants and two looks at the clock.
+//! A call cannot be ended from outside. When one takes long, whoever owns its thread is told to do without
+//! it; when it has not come back long after its time, it is counted as a fault of the module, too. On the
+//! way of every other call stand two short locks that no other thread wants and two looks at the clock.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use iiphost_plugin_api::DecodeError;
+use iiphost_plugin_api::{DecodeError, Threading};
 use parking_lot::Mutex;
 
 use super::faults::{Fault, FaultKind, Faults};
@@ -18,7 +18,25 @@ use super::registry::Module;
 use crate::source::Stamp;
 
 /// How often running calls are looked at.
-pub(super) const TICK: Duration = Duration::from_millis(500);
+pub(super) const TICK: Duration = Duration::from_millis(250);
+
+/// How long the host waits for calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// A call that takes longer keeps its thread from others: it stalls.
+    pub stall: Duration,
+    /// A call that has not come back so long after its deadline hangs.
+    pub hang: Duration,
+}
+
+/// What is the matter with a call that takes long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overrun {
+    /// It may come back, but others should not wait for its thread.
+    Stalls,
+    /// It is not expected to come back. It has been noted as a fault.
+    Hangs,
+}
 
 /// Tables of running calls: threads are spread over them, so that they do not wait for one another.
 const SHARDS: usize = 16;
@@ -161,8 +179,9 @@ struct Running {
     subject: Arc<Subject>,
     thread: ThreadId,
     deadline: Instant,
-    /// How often it was seen after its deadline. Not the time itself: a process that was stopped for an
-    /// hour has not looked at its calls for an hour.
+    /// How often it was seen at all, and after its deadline. Not the time itself: a process that was stopped
+    /// for an hour has not looked at its calls for an hour.
+    seen: u32,
     overdue: u32,
     hangs: bool,
 }
@@ -219,6 +238,7 @@ impl Calls {
             subject: subject.clone(),
             thread: std::thread::current().id(),
             deadline,
+            seen: 0,
             overdue: 0,
             hangs: false,
         };
@@ -246,38 +266,47 @@ impl Calls {
         Some(Entered { shard, place, faults })
     }
 
-    /// Looks at all running calls, once a [`TICK`]. Those seen more than `patience` times after their
-    /// deadline hang: each is noted, and its thread is given back, once.
-    pub(super) fn look(&self, patience: u32, faults: &Faults) -> Vec<ThreadId> {
+    /// Looks at all running calls, once a [`TICK`]. Gives each one that begins to stall, and each that
+    /// begins to hang, with its thread; those that hang are noted.
+    pub(super) fn look(&self, patience: &Patience, faults: &Faults) -> Vec<(ThreadId, Overrun)> {
         let now = Instant::now();
+        let (stall, hang) = (ticks(patience.stall), ticks(patience.hang));
+        let mut found = Vec::new();
         let mut hanging = Vec::new();
         for shard in &self.shards {
-            for running in shard.lock().iter_mut().flatten() {
-                if running.hangs || now <= running.deadline {
+            for running in shard.lock().iter_mut().flatten().filter(|running| !running.hangs) {
+                running.seen = running.seen.saturating_add(1);
+                if running.seen == stall.saturating_add(1) {
+                    found.push((running.thread, Overrun::Stalls));
+                }
+                if now <= running.deadline {
                     continue;
                 }
                 running.overdue = running.overdue.saturating_add(1);
-                if running.overdue > patience {
+                if running.overdue > hang {
                     running.hangs = true;
                     // Under the lock of the table, so that the end of the call is noted after its hang.
                     let message = note_hang(running, now, faults);
-                    let (module, subject) = (running.module.clone(), running.subject.clone());
-                    hanging.push((running.thread, module, subject, message));
+                    hanging.push((running.module.clone(), running.subject.clone(), message));
+                    found.push((running.thread, Overrun::Hangs));
                 }
             }
         }
         // Without a lock: a log may be slow.
-        let logged = hanging.into_iter().map(|(thread, module, subject, message)| {
+        for (module, subject, message) in hanging {
             let (module, image) = (&module.info.id, subject.identifier.escape_ascii());
             tracing::error!(
                 module,
                 %image,
                 "a call hangs: {message}; its thread is given up, the file is left alone until it does"
             );
-            thread
-        });
-        logged.collect()
+        }
+        found
     }
+}
+
+fn ticks(time: Duration) -> u32 {
+    u32::try_from(time.as_millis() / TICK.as_millis().max(1)).unwrap_or(u32::MAX)
 }
 
 fn note_hang(running: &Running, now: Instant, faults: &Faults) -> String {
@@ -296,7 +325,8 @@ fn note_hang(running: &Running, now: Instant, faults: &Faults) -> String {
         path: &subject.path,
         message: &message,
     };
-    faults.begin_hang(&fault, &subject.stamp);
+    let alone = module.info.threading == Threading::GlobalLock;
+    faults.begin_hang(&fault, &subject.stamp, alone);
     message
 }
 
@@ -307,6 +337,13 @@ mod tests {
 
     use super::*;
     use crate::decoder::registry::tests::{module, subject};
+
+    fn patience(stall: u32, hang: u32) -> Patience {
+        Patience {
+            stall: stall * TICK,
+            hang: hang * TICK,
+        }
+    }
 
     #[test]
     fn a_call_that_does_not_come_back_is_noted_once_and_its_end_too() {
@@ -326,10 +363,17 @@ mod tests {
             }
         });
         is_started.recv().unwrap();
-        assert_eq!(calls.look(2, &faults), []);
-        assert_eq!(calls.look(2, &faults), []);
-        assert_eq!(calls.look(2, &faults), [thread.thread().id()]);
-        assert_eq!(calls.look(2, &faults), []);
+        let id = thread.thread().id();
+        let patience = patience(1, 2);
+        let seen: Vec<_> = (0..5).map(|_| calls.look(&patience, &faults)).collect();
+        let expected = [
+            vec![],
+            vec![(id, Overrun::Stalls)],
+            vec![(id, Overrun::Hangs)],
+            vec![],
+            vec![],
+        ];
+        assert_eq!(seen, expected);
         assert!(subject.is_broken());
         assert!(faults.file_is_quarantined(Path::new("a"), &subject.stamp));
         assert_eq!(faults.of_module("m").hanging, 1);
@@ -340,12 +384,21 @@ mod tests {
     }
 
     #[test]
-    fn a_call_within_its_time_is_left_alone_however_often_it_is_seen() {
+    fn a_call_within_its_time_may_stall_but_does_not_hang() {
         let (calls, faults) = (Calls::default(), Faults::new());
         let deadline = Instant::now() + Duration::from_secs(60);
         let module = Arc::new(module("m"));
         let result = calls.run(&module, Entry::Open, &subject(), deadline, &faults, || {
-            (0..10).for_each(|_| assert_eq!(calls.look(0, &faults), []));
+            let patience = patience(5, 0);
+            let own = std::thread::current().id();
+            for n in 0..10 {
+                let expected = if n == 5 {
+                    vec![(own, Overrun::Stalls)]
+                } else {
+                    vec![]
+                };
+                assert_eq!(calls.look(&patience, &faults), expected);
+            }
             Err::<(), _>(DecodeError::format("broken"))
         });
         assert!(result.is_err());
@@ -362,7 +415,7 @@ mod tests {
         let later = past + Duration::from_secs(60);
         let inner = || {
             calls.run(&module, Entry::Read, &subject, past, &faults, || {
-                Ok(calls.look(0, &faults).len())
+                Ok(calls.look(&patience(9, 0), &faults).len())
             })
         };
         let found = calls.run(&module, Entry::Open, &subject, later, &faults, inner);

@@ -73,6 +73,12 @@ impl ClaimRule {
         })
     }
 
+    /// Id of the module it is about.
+    #[must_use]
+    pub fn module(&self) -> &str {
+        &self.module
+    }
+
     /// Whether it is about this module and file.
     fn applies(&self, module: &str, path: &Path, extension: &str) -> bool {
         self.module == module

@@ -172,12 +172,14 @@ struct Record {
     recent: VecDeque<Instant>,
     counts: FaultCounts,
     hanging: usize,
+    one_at_a_time: bool,
     last: Option<NotedFault>,
 }
 
 impl Record {
     fn standing(&self, now: Instant) -> Standing {
-        if self.hanging >= HANGING_CALLS {
+        let most = if self.one_at_a_time { 1 } else { HANGING_CALLS };
+        if self.hanging >= most {
             return Standing::Hanging(self.hanging);
         }
         match self.recent.front() {
@@ -223,7 +225,9 @@ impl Faults {
     }
 
     /// Notes that a call about a file hangs. The file is left alone until it comes back and a while longer.
-    pub fn begin_hang(&self, fault: &Fault<'_>, stamp: &Stamp) {
+    ///
+    /// `alone`: the module takes one call at a time, so it is lost with this one.
+    pub fn begin_hang(&self, fault: &Fault<'_>, stamp: &Stamp, alone: bool) {
         let now = Instant::now();
         self.record_at(fault, stamp, now);
         if let Some(file) = self.files.lock().get_mut(fault.path) {
@@ -231,6 +235,7 @@ impl Faults {
         }
         if let Some(record) = self.modules.lock().get_mut(fault.module) {
             record.hanging = record.hanging.saturating_add(1);
+            record.one_at_a_time = alone;
         }
     }
 
@@ -466,7 +471,7 @@ mod tests {
             ..panic_about("a")
         };
         let path = Path::new("a");
-        faults.begin_hang(&hang, &STAMP);
+        faults.begin_hang(&hang, &STAMP, false);
         faults.clear();
         let later = Instant::now() + 10 * FILE_QUARANTINE;
         assert!(faults.file_is_quarantined_at(path, &STAMP, later));
@@ -486,7 +491,7 @@ mod tests {
                 kind: FaultKind::Hang,
                 ..panic_about(&path)
             };
-            faults.begin_hang(&hang, &STAMP);
+            faults.begin_hang(&hang, &STAMP, false);
         }
         assert_eq!(faults.of_module("m").standing, Standing::Hanging(HANGING_CALLS));
         // Also after a reload: the threads are still gone.
@@ -497,6 +502,17 @@ mod tests {
         let known = faults.of_module("m");
         assert_eq!((known.counts.hangs, known.hanging), (4, 3));
         assert_eq!(known.last.map(|last| last.kind), Some(FaultKind::Hang));
+    }
+
+    #[test]
+    fn a_module_of_one_call_at_a_time_is_left_alone_with_the_first_that_hangs() {
+        let faults = Faults::new();
+        let hang = Fault {
+            kind: FaultKind::Hang,
+            ..panic_about("a")
+        };
+        faults.begin_hang(&hang, &STAMP, true);
+        assert_eq!(faults.of_module("m").standing, Standing::Hanging(1));
     }
 
     #[test]

@@ -268,7 +268,14 @@ impl Refused {
         }
         match self.failed.first() {
             Some((module, error)) => Error::from_decoder(&module.info.id, error),
-            None => registry.unclaimed(self.busy.as_deref()),
+            None => {
+                let error = registry.unclaimed(self.busy.as_deref());
+                // A file that nobody reads is the client's matter, a module that is missing the operator's.
+                if !registry.missing().is_empty() {
+                    tracing::warn!(image = %subject.identifier.escape_ascii(), "{error}");
+                }
+                error
+            }
         }
     }
 }

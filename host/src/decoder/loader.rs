@@ -1,10 +1,11 @@
 //! Finding module libraries, trying each in a process of its own, loading them.
 
-use std::ffi::OsStr;
-use std::io::Read;
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child as Process, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use iiphost_plugin_api::{ErrorKind, host};
@@ -16,6 +17,9 @@ use super::registry::Module;
 
 /// The modules every installation has, in the order they are asked last.
 const BUILT_IN: &[&str] = &["tiff", "jpeg2000", "jpeg"];
+
+/// What is read of the output of a process that tries a library. One that prints more is not waited for.
+const MAX_COMPLAINT_BYTES: u64 = 16 << 20;
 
 /// How long a library may take to load.
 const LOAD_TIME: Duration = Duration::from_secs(10);
@@ -165,7 +169,7 @@ pub fn load_modules(
     for spec in &list.modules {
         match locate(&spec.name) {
             Ok(path) => {
-                let child = start_check(&path);
+                let child = start_check(&path, settings);
                 children.push((spec, path, child));
             }
             Err(reason) => failures.push(LoadFailure {
@@ -301,39 +305,100 @@ fn search_folders() -> Vec<PathBuf> {
 /// The hidden first argument of the process that tries a library.
 pub const CHECK_ARGUMENT: &str = "--try-to-load-module";
 
-/// What the child process does: load the library, ask it what it is.
+/// Exit status of a child that got to its end. Not 0: a library that calls `exit` ends the process that
+/// loads it as if all were well.
+pub const LOADED_STATUS: u8 = 86;
+
+/// Exit status of a child that prints why the library is refused.
+pub const REFUSED_STATUS: u8 = 87;
+
+/// What the child process does: load the library, ask it what it is, give it its settings.
+///
+/// `arguments`: the path, then module, option and value of each setting.
 ///
 /// # Errors
 /// The refusal, one sentence.
-pub fn check_in_child(path: &Path) -> Result<(), String> {
-    let loaded = host::load(path).map_err(|e| e.to_string())?;
+pub fn check_in_child(arguments: &[OsString]) -> Result<(), String> {
+    let (path, settings) = arguments.split_first().ok_or("no path")?;
+    let loaded = host::load(Path::new(path)).map_err(|e| e.to_string())?;
+    let mut decoder = loaded.decoder;
     // Asked again on purpose: a module that crashes when it describes itself is found here.
-    let _ = loaded.decoder.describe();
+    let _ = decoder.describe();
+    let settings: Vec<Setting> = settings
+        .chunks_exact(3)
+        .filter_map(|setting| match setting {
+            [module, option, value] => Some((
+                module.to_str()?.to_owned(),
+                option.to_str()?.to_owned(),
+                value.to_str()?.to_owned(),
+            )),
+            _ => None,
+        })
+        .collect();
+    if let Ok(options) = options::for_module(&loaded.info, &settings) {
+        // What it says against them it says again in the host's own process.
+        let _ = decoder.configure(&options);
+    }
     Ok(())
 }
 
-/// Tries a library in a process of its own: whether it loads and describes itself, and in time.
+/// Tries a library in a process of its own: whether it loads, describes itself and takes its settings, and
+/// in time.
 ///
 /// # Errors
 /// One sentence, also for a crash or a hang.
 pub fn try_in_child(path: &Path) -> Result<(), String> {
-    start_check(path).and_then(|child| finish_check(child, path))
+    start_check(path, &[]).and_then(|child| finish_check(child, path))
 }
 
-fn start_check(path: &Path) -> Result<Child, String> {
+fn start_check(path: &Path, settings: &[Setting]) -> Result<Child, String> {
     let executable =
         std::env::current_exe().map_err(|e| format!("cannot find the host's own program: {e}"))?;
-    Command::new(executable)
+    let mut process = Command::new(executable)
         .arg(CHECK_ARGUMENT)
         .arg(path)
+        .args(
+            settings
+                .iter()
+                .flat_map(|(module, option, value)| [module, option, value]),
+        )
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|e| format!("cannot start a process to try {}: {e}", path.display()))
+        .map_err(|e| format!("cannot start a process to try {}: {e}", path.display()))?;
+    let (sender, complaint) = channel();
+    if let Some(stderr) = process.stderr.take() {
+        // Read to its end, or a library that prints much would wait for ever; and not waited for, because a
+        // process that the library starts may keep it open.
+        std::thread::spawn(move || {
+            let mut last = Vec::new();
+            for line in BufReader::new(stderr.take(MAX_COMPLAINT_BYTES)).split(b'\n') {
+                // The reason is the last line; before it stands what the library prints, and its panics.
+                match line {
+                    Ok(line) if !line.trim_ascii().is_empty() => last = line,
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+            // Whoever waits has waited long enough.
+            let _ = sender.send(last);
+        });
+    }
+    Ok(Child { process, complaint })
 }
 
-fn finish_check(mut child: Child, path: &Path) -> Result<(), String> {
+/// A process that tries a library, and the last line that it prints on standard error.
+struct Child {
+    process: Process,
+    complaint: Receiver<Vec<u8>>,
+}
+
+fn finish_check(child: Child, path: &Path) -> Result<(), String> {
+    let Child {
+        process: mut child,
+        complaint,
+    } = child;
     let start = Instant::now();
     let status = loop {
         match child.try_wait() {
@@ -343,7 +408,7 @@ fn finish_check(mut child: Child, path: &Path) -> Result<(), String> {
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(format!(
-                    "{} did not finish loading within {} seconds; its constructors or its description hang",
+                    "{} did not finish loading within {} seconds; its constructors, its description or its settings hang",
                     path.display(),
                     LOAD_TIME.as_secs()
                 ));
@@ -357,24 +422,21 @@ fn finish_check(mut child: Child, path: &Path) -> Result<(), String> {
             }
         }
     };
-    if status.success() {
-        return Ok(());
-    }
     if let Some(signal) = status.signal() {
         return Err(format!(
             "{} crashed while it was loaded (signal {signal}); it was tried in a process of its own, the host is unharmed",
             path.display()
         ));
     }
-    let mut text = String::new();
-    if let Some(stderr) = child.stderr.take() {
-        // A reason cut short is still the best there is.
-        let _ = stderr.take(4096).read_to_string(&mut text);
+    if status.code() == Some(i32::from(LOADED_STATUS)) {
+        return Ok(());
     }
+    let text = complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let reason = text.trim();
-    if reason.is_empty() {
+    if reason.is_empty() || status.code() != Some(i32::from(REFUSED_STATUS)) {
         Err(format!(
-            "{} ended the process that tried it ({status})",
+            "{} ended the process that tried it ({status}) before it was loaded",
             path.display()
         ))
     } else {

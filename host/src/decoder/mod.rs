@@ -19,7 +19,7 @@ mod registry;
 mod snapshot;
 
 pub use call::{Call, CallScope};
-pub use calls::{CallCounts, Entry, Subject, Usage};
+pub use calls::{CallCounts, Entry, Overrun, Patience, Subject, Usage};
 pub use claims::ClaimRule;
 pub use convert::image_info;
 pub use faults::{
@@ -28,8 +28,8 @@ pub use faults::{
 pub use handles::{Handles, Opened};
 pub use image::OpenImage;
 pub use loader::{
-    CHECK_ARGUMENT, LoadFailure, ModuleList, ModuleSpec, Origin, check_in_child, is_built_in, load_modules,
-    try_in_child,
+    CHECK_ARGUMENT, LOADED_STATUS, LoadFailure, ModuleList, ModuleSpec, Origin, REFUSED_STATUS,
+    check_in_child, is_built_in, load_modules, try_in_child,
 };
 pub use options::Setting;
 pub use read::RegionReader;

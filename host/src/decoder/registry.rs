@@ -9,7 +9,7 @@ use iiphost_plugin_api::{
     ByteSource, Claim, ClaimLevel, DecodeError, FileHead, ImageDecoder, ModuleInfo, host,
 };
 
-use super::calls::{Calls, Entry, Subject, TICK, Usage};
+use super::calls::{Calls, Entry, Overrun, Patience, Subject, TICK, Usage};
 use super::claims::{self, ClaimRule, Decided};
 use super::closer::Closer;
 use super::faults::{Fault, FaultKind, Faults, Standing};
@@ -52,6 +52,7 @@ pub struct ProbeResult {
     pub claim: Claim,
     /// How long it took.
     pub time: Duration,
+    rank: Rank,
 }
 
 /// How good a right to a file a module has.
@@ -68,7 +69,8 @@ enum Rank {
 pub struct Claimants<'a> {
     /// The highest claim first, then in the order of the modules.
     pub modules: Vec<&'a Arc<Module>>,
-    /// A module that could not be asked, because it takes one call at a time and was busy for too long.
+    /// A module that says it reads files of this extension and could not be asked: it takes one call at a
+    /// time and was busy for too long.
     pub busy: Option<&'a Arc<Module>>,
 }
 
@@ -105,6 +107,12 @@ impl Registry {
     pub fn with_rules(mut self, rules: Vec<ClaimRule>) -> Self {
         self.rules = rules;
         self
+    }
+
+    /// What the operator has decided about claims.
+    #[must_use]
+    pub fn rules(&self) -> &[ClaimRule] {
+        &self.rules
     }
 
     /// The modules in order.
@@ -180,18 +188,15 @@ impl Registry {
     }
 
     /// Watches the calls of the modules from a thread of its own, for as long as the registry is in use.
-    /// Calls that have not come back `patience` after their deadline hang: `give_up` is told whose threads
-    /// they keep.
+    /// `give_up` is told whose threads are kept by calls that take long.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn watch(
         self: &Arc<Self>,
-        patience: Duration,
-        give_up: impl Fn(ThreadId) + Send + 'static,
+        patience: Patience,
+        give_up: impl Fn(ThreadId, Overrun) + Send + 'static,
     ) -> std::io::Result<()> {
-        let ticks = patience.as_millis() / TICK.as_millis().max(1);
-        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
         let registry = Arc::downgrade(self);
         let watch = move || {
             loop {
@@ -199,9 +204,9 @@ impl Registry {
                 let Some(registry) = registry.upgrade() else {
                     return;
                 };
-                for thread in registry.calls.look(ticks, &registry.faults) {
+                for (thread, overrun) in registry.calls.look(&patience, &registry.faults) {
                     registry.closer.give_up(&registry, thread);
-                    give_up(thread);
+                    give_up(thread, overrun);
                 }
             }
         };
@@ -250,7 +255,7 @@ impl Registry {
             let (rank, claim) = self.claim(module, head, subject, deadline);
             if rank > Rank::Claimed(ClaimLevel::None) {
                 claims.push((rank, module));
-            } else if claim.reason == host::BUSY {
+            } else if claim.reason == host::BUSY && module.info.has_extension(head.extension) {
                 busy = Some(module);
             }
         }
@@ -323,19 +328,33 @@ impl Registry {
         }
     }
 
-    /// Every module's answer about a file.
+    /// A module's answer about a file.
     #[must_use]
-    pub fn probe(&self, head: &FileHead<'_>, subject: &Arc<Subject>, deadline: Instant) -> Vec<ProbeResult> {
-        let probe = |module: &Arc<Module>| {
-            let start = Instant::now();
-            let (_, claim) = self.claim(module, head, subject, deadline);
-            ProbeResult {
-                module: module.info.id.clone(),
-                claim,
-                time: start.elapsed(),
-            }
-        };
-        self.modules.iter().map(probe).collect()
+    pub fn probe(
+        &self,
+        module: &Arc<Module>,
+        head: &FileHead<'_>,
+        subject: &Arc<Subject>,
+        deadline: Instant,
+    ) -> ProbeResult {
+        let start = Instant::now();
+        let (rank, claim) = self.claim(module, head, subject, deadline);
+        ProbeResult {
+            module: module.info.id.clone(),
+            claim,
+            time: start.elapsed(),
+            rank,
+        }
+    }
+
+    /// The answer that decides, of those of all modules in their order.
+    #[must_use]
+    pub fn best(answers: &[ProbeResult]) -> Option<&ProbeResult> {
+        let claimed = answers
+            .iter()
+            .filter(|a| a.rank > Rank::Claimed(ClaimLevel::None));
+        // The first of equal ones, as in `claimants`.
+        claimed.rev().max_by_key(|answer| answer.rank)
     }
 }
 

@@ -18,7 +18,6 @@ mod report;
 mod samples;
 mod site;
 
-use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,7 @@ use parking_lot::RwLock;
 use crate::cache::{ByteLru, Flights, Memcached};
 use crate::color::Transforms;
 use crate::config::Config;
-use crate::decoder::{CallScope, Handles, Registry};
+use crate::decoder::{CallScope, Handles, Overrun, Patience, Registry};
 use crate::encode::EncoderConfig;
 use crate::error::Error;
 use crate::metrics::{Metrics, Origin, Protocol};
@@ -40,7 +39,7 @@ use crate::server::{
 };
 use crate::source::Root;
 use crate::watermark::Watermark;
-use crate::workers::{Urgency, Workers};
+use crate::workers::{Loss, Urgency, Workers};
 
 use budget::Budget;
 use images::{ImageHandle, Opening, Provider, Sequences};
@@ -409,16 +408,22 @@ fn memcached_of(config: &Config) -> std::io::Result<Option<Memcached>> {
     Memcached::start(settings.clone()).map(Some)
 }
 
-/// How long a call of a module may last after its deadline before it counts as hanging. As long as it was
-/// meant to take: a codec in C that does not look at the time is slow, not dead.
-const PATIENCE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
-
 /// Watches the calls of the modules; render threads that they keep are replaced.
 fn watch(registry: &Arc<Registry>, workers: &Arc<Workers>, request_time: Duration) -> std::io::Result<()> {
-    let patience = request_time.clamp(*PATIENCE.start(), *PATIENCE.end());
+    let patience = Patience {
+        // Requests that wait behind such a call still have most of their time.
+        stall: (request_time / 4).clamp(Duration::from_millis(500), Duration::from_secs(5)),
+        // As long again as the call was meant to take: a codec in C that does not look at the time is slow,
+        // not dead.
+        hang: request_time.clamp(Duration::from_secs(2), Duration::from_secs(60)),
+    };
     let workers = workers.clone();
-    registry.watch(patience, move |thread| {
-        if let Err(error) = workers.give_up(thread) {
+    registry.watch(patience, move |thread, overrun| {
+        let loss = match overrun {
+            Overrun::Stalls => Loss::ForNow,
+            Overrun::Hangs => Loss::ForGood,
+        };
+        if let Err(error) = workers.give_up(thread, loss) {
             tracing::error!("{error}");
         }
     })

@@ -1,7 +1,7 @@
 //! Keeps calls apart that a module has not declared safe to overlap.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::buffer::PixelBuffer;
 use crate::context::{CallContext, OpenContext, ReadContext};
@@ -15,9 +15,13 @@ use crate::source::{ByteSource, FileHead};
 
 use super::answer;
 
-/// How long a claim waits for its turn: it has no deadline of its own, and the call it waits for may never
+/// How long a claim waits for its turn. It has no deadline of its own, and the call it waits for may never
 /// end.
 const CLAIM_WAIT: Duration = Duration::from_secs(5);
+
+/// The same for a file whose extension is none of the module's: only for calls that have begun so short a
+/// time ago, or one that hangs would hold up all files.
+const FOREIGN_CLAIM_WAIT: Duration = Duration::from_millis(200);
 
 /// How long a release waits for its turn. Afterwards the reader is left as it is, for ever: the call in
 /// progress most likely hangs, and calls must not overlap.
@@ -37,7 +41,7 @@ const LOOK_AROUND: Duration = Duration::from_millis(50);
 pub struct Serialized {
     // Dropped by hand in `Drop`, in its turn.
     inner: Option<Box<dyn ImageDecoder>>,
-    threading: Threading,
+    info: ModuleInfo,
     module: Arc<Turn>,
 }
 
@@ -46,7 +50,7 @@ impl Serialized {
     #[must_use]
     pub fn new(inner: Box<dyn ImageDecoder>) -> Self {
         Self {
-            threading: inner.describe().threading,
+            info: inner.describe(),
             inner: Some(inner),
             module: Arc::default(),
         }
@@ -58,7 +62,7 @@ impl Serialized {
     }
 
     fn turn(&self) -> Option<&Turn> {
-        (self.threading == Threading::GlobalLock).then_some(&*self.module)
+        (self.info.threading == Threading::GlobalLock).then_some(&*self.module)
     }
 }
 
@@ -78,14 +82,19 @@ impl ImageDecoder for Serialized {
 
     fn configure(&mut self, options: &Options) -> Result<(), DecodeError> {
         let turn = self.module.clone();
-        let _held = (self.threading == Threading::GlobalLock).then(|| turn.take());
+        let _held = (self.info.threading == Threading::GlobalLock).then(|| turn.take());
         // As in `inner`.
         let inner = self.inner.as_mut().expect("a decoder that is in use");
         inner.configure(options)
     }
 
     fn probe(&self, head: &FileHead<'_>) -> Claim {
-        match self.turn().map(|turn| turn.take_within(CLAIM_WAIT)) {
+        let patience = if self.info.has_extension(head.extension) {
+            CLAIM_WAIT
+        } else {
+            FOREIGN_CLAIM_WAIT
+        };
+        match self.turn().map(|turn| turn.take_patiently(patience, CLAIM_WAIT)) {
             Some(None) => Claim::none(BUSY),
             _held => self.inner().probe(head),
         }
@@ -98,7 +107,7 @@ impl ImageDecoder for Serialized {
     ) -> Result<Box<dyn ImageReader>, DecodeError> {
         let _held = self.turn().map(|turn| turn.take_in_time(ctx)).transpose()?;
         let reader = self.inner().open(source, ctx)?;
-        let turn = match self.threading {
+        let turn = match self.info.threading {
             Threading::Reentrant => return Ok(reader),
             Threading::OneCallPerReader => Arc::default(),
             Threading::GlobalLock => self.module.clone(),
@@ -128,7 +137,7 @@ impl SerializedReader {
 impl Drop for SerializedReader {
     fn drop(&mut self) {
         let inner = self.inner.take();
-        match self.turn.take_within(RELEASE_WAIT) {
+        match self.turn.take_patiently(RELEASE_WAIT, RELEASE_WAIT) {
             Some(_held) => drop(inner),
             None => {
                 inner.map(Box::leak);
@@ -177,49 +186,60 @@ impl ImageReader for SerializedReader {
 /// Not a plain mutex, which cannot be waited for with a deadline.
 #[derive(Default)]
 struct Turn {
-    taken: Mutex<bool>,
+    /// Since when, if it is.
+    taken: Mutex<Option<Instant>>,
     freed: Condvar,
 }
 
 impl Turn {
     // A panic cannot happen while the flag is locked, so a poisoned lock holds a right value.
-    fn lock(&self) -> MutexGuard<'_, bool> {
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn try_take(&self) -> Option<Held<'_>> {
         let mut taken = self.lock();
-        if *taken {
+        if taken.is_some() {
             return None;
         }
-        *taken = true;
+        *taken = Some(Instant::now());
         Some(Held(self))
     }
 
     fn take(&self) -> Held<'_> {
         let mut taken = self.lock();
-        while *taken {
+        while taken.is_some() {
             taken = self.freed.wait(taken).unwrap_or_else(PoisonError::into_inner);
         }
-        *taken = true;
+        *taken = Some(Instant::now());
         Held(self)
     }
 
-    fn take_within(&self, time: Duration) -> Option<Held<'_>> {
-        let (mut taken, timeout) = self
-            .freed
-            .wait_timeout_while(self.lock(), time, |taken| *taken)
-            .unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() && *taken {
-            return None;
+    /// Waits for a call in progress until it has lasted for `patience`, and for calls one after another no
+    /// longer than `most`.
+    fn take_patiently(&self, patience: Duration, most: Duration) -> Option<Held<'_>> {
+        let start = Instant::now();
+        let mut taken = self.lock();
+        while let Some(since) = *taken {
+            let left = patience
+                .saturating_sub(since.elapsed())
+                .min(most.saturating_sub(start.elapsed()));
+            if left.is_zero() {
+                return None;
+            }
+            taken = self
+                .freed
+                .wait_timeout(taken, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
-        *taken = true;
+        *taken = Some(Instant::now());
         Some(Held(self))
     }
 
     fn take_in_time(&self, ctx: &CallContext<'_>) -> Result<Held<'_>, DecodeError> {
         let mut taken = self.lock();
-        while *taken {
+        while taken.is_some() {
             ctx.checkpoint()?;
             let pause = LOOK_AROUND.min(ctx.host.time_left());
             taken = self
@@ -228,7 +248,7 @@ impl Turn {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        *taken = true;
+        *taken = Some(Instant::now());
         Ok(Held(self))
     }
 }
@@ -238,7 +258,7 @@ struct Held<'a>(&'a Turn);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        *self.0.lock() = false;
+        *self.0.lock() = None;
         self.0.freed.notify_one();
     }
 }
@@ -246,7 +266,6 @@ impl Drop for Held<'_> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Instant;
 
     use super::*;
     use crate::context::{HostServices, Limits, LogLevel, PlainServices};
@@ -514,6 +533,44 @@ mod tests {
             turn.take_in_time(&cancelled).is_ok(),
             "a free turn needs no waiting"
         );
+    }
+
+    #[test]
+    fn a_claim_waits_for_short_calls_and_not_for_long_ones() {
+        let turn = Turn::default();
+        let patience = Duration::from_millis(50);
+        let held = turn.take();
+        let start = Instant::now();
+        assert!(turn.take_patiently(patience, CLAIM_WAIT).is_none());
+        assert!(start.elapsed() >= patience / 2);
+        // The call has lasted too long by now: nobody waits for it again.
+        let start = Instant::now();
+        (0..1000).for_each(|_| assert!(turn.take_patiently(patience, CLAIM_WAIT).is_none()));
+        assert!(start.elapsed() < 100 * patience);
+        drop(held);
+        assert!(turn.take_patiently(patience, CLAIM_WAIT).is_some());
+    }
+
+    #[test]
+    fn a_busy_module_is_not_asked_about_files_of_others() {
+        let decoder = Serialized::new(Box::new(Metered {
+            threading: Threading::GlobalLock,
+            module: Arc::default(),
+            readers: Arc::default(),
+        }));
+        let head = FileHead {
+            bytes: b"",
+            file_len: 0,
+            extension: "foreign",
+        };
+        assert_ne!(decoder.probe(&head).reason, BUSY);
+        let held = decoder.module.take();
+        let claim = decoder.probe(&head);
+        assert_eq!(
+            (claim.level, claim.reason.as_str()),
+            (crate::ClaimLevel::None, BUSY)
+        );
+        drop(held);
     }
 
     #[test]

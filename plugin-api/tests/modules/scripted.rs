@@ -85,14 +85,16 @@ impl Script {
         if let Some(kind) = KINDS.iter().find(|kind| kind.name() == action) {
             return Err(DecodeError::new(*kind, format!("scripted failure of {entry}")));
         }
+        if action == "hang" {
+            // Never looks whether it should stop.
+            loop {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }
         let Some(ctx) = ctx else {
             return Ok(());
         };
         match action {
-            // Never looks whether it should stop.
-            "hang" => loop {
-                std::thread::sleep(Duration::from_secs(1));
-            },
             "wait" => loop {
                 ctx.checkpoint()?;
                 std::thread::sleep(Duration::from_millis(1));
@@ -102,6 +104,11 @@ impl Script {
                 ctx.host.log(LogLevel::Warning, entry);
                 ctx.host.log(LogLevel::Info, entry);
                 ctx.host.log(LogLevel::Debug, "é");
+                Ok(())
+            }
+            "log much" => {
+                let line = "x".repeat(100_000);
+                (0..1000).for_each(|_| ctx.host.log(LogLevel::Error, &line));
                 Ok(())
             }
             "limits" => Err(DecodeError::limit(format!("{:?}", ctx.limits))),
