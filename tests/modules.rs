@@ -57,6 +57,20 @@ fn a_module_from_elsewhere_is_loaded_before_the_built_in_ones() {
 }
 
 #[test]
+fn what_a_module_prints_does_not_get_into_the_list() {
+    let listed = modules(&list(&example("module_one_at_a_time")));
+    let module = &listed[0];
+    assert_eq!(module["id"], "one-at-a-time");
+    assert_eq!(module["threading"], "global lock");
+    assert_eq!(module["digest"].as_str().map(str::len), Some(64));
+    assert_eq!(module["options"][0]["name"], "depth");
+    assert_eq!(
+        (&module["faults"], &module["last_fault"]),
+        (&0.into(), &serde_json::Value::Null)
+    );
+}
+
+#[test]
 fn what_is_no_module_is_refused_in_one_sentence() {
     for (path, part) in [
         ("/bin/true".to_owned(), ""),

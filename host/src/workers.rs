@@ -159,12 +159,17 @@ struct Pace {
 /// Jobs shorter than that did nothing, because nobody waited for them any more.
 const SHORTEST_JOB: Duration = Duration::from_micros(20);
 
+/// Jobs longer than that count as if they were as long.
+const LONGEST_JOB: Duration = Duration::from_secs(10);
+
 impl Pace {
     fn observe(&self, worked: Duration) {
         self.worked.observe(worked);
         if worked < SHORTEST_JOB {
             return;
         }
+        // A call that hung and came back says nothing about the jobs to come.
+        let worked = worked.min(LONGEST_JOB);
         let micros = u64::try_from(worked.as_micros()).unwrap_or(u64::MAX);
         // A reading that another thread overtakes is lost, which a mean can bear.
         let mean = self.mean_micros.load(Ordering::Relaxed);

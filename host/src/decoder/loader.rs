@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command, Stdio};
@@ -9,6 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use iiphost_plugin_api::{ErrorKind, host};
+use rustix::stdio::dup2_stdout;
 
 use super::calls::Usage;
 use super::claims::{self, ClaimRule};
@@ -240,6 +242,7 @@ enum Refused {
 
 fn load_one(spec: &ModuleSpec, path: &Path, settings: &[Setting]) -> Result<Module, Refused> {
     let start = Instant::now();
+    let _quiet = QuietStdout::new();
     let loaded = host::load(path).map_err(|e| Refused::Module(e.to_string()))?;
     let mut decoder = loaded.decoder;
     let options = options::for_module(&loaded.info, settings).map_err(Refused::Settings)?;
@@ -259,6 +262,28 @@ fn load_one(spec: &ModuleSpec, path: &Path, settings: &[Setting]) -> Result<Modu
         decoder,
         usage: Usage::default(),
     })
+}
+
+/// While it lives, what is written to standard output goes to standard error: a list as JSON or a picture is
+/// written there, and a module may print when it is loaded.
+struct QuietStdout(Option<OwnedFd>);
+
+impl QuietStdout {
+    /// Without a standard error, or a descriptor to spare, everything stays as it is.
+    fn new() -> Self {
+        let kept = rustix::io::fcntl_dupfd_cloexec(std::io::stdout(), 3).ok();
+        Self(kept.filter(|_| dup2_stdout(std::io::stderr()).is_ok()))
+    }
+}
+
+impl Drop for QuietStdout {
+    fn drop(&mut self) {
+        if let Some(kept) = &self.0
+            && let Err(error) = dup2_stdout(kept)
+        {
+            tracing::warn!("standard output is lost: {error}");
+        }
+    }
 }
 
 /// The library of a path or bare name.

@@ -13,6 +13,8 @@ iiphost_plugin_api::export_decoder!(OneAtATime::default());
 
 impl ImageDecoder for OneAtATime {
     fn describe(&self) -> ModuleInfo {
+        // A module prints to where the host writes its answers.
+        println!("ready when you are");
         ModuleInfo {
             id: "one-at-a-time".into(),
             formats: vec![FormatInfo::new("One", "text/x-one", &["one"])],
