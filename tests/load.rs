@@ -212,7 +212,7 @@ fn work_that_would_begin_too_late_is_refused_at_once() {
     assert!((1..=60).contains(&seconds));
     println!("refused after {:?}", start.elapsed());
     assert!(
-        server.log().contains("jobs are waiting, about "),
+        server.settled_log().contains("jobs are waiting, about "),
         "refused before its time was up"
     );
     for mut connection in connections {

@@ -33,6 +33,7 @@ mod operating;
 mod own_module;
 mod paths;
 mod pyramid;
+mod settings;
 mod signals;
 mod sockets;
 mod viewer;

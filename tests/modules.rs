@@ -113,7 +113,7 @@ fn an_optional_module_that_fails_is_a_warning() {
         .start();
     let _ = server.client().iip("FIF=photo.tif&JTL=0,0").picture();
     assert!(
-        server.log().contains("WARN") && server.log().contains("/bin/true"),
+        server.settled_log().contains("WARN") && server.log().contains("/bin/true"),
         "{}",
         server.log()
     );

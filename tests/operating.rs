@@ -310,7 +310,7 @@ fn lines_of_the_log_can_be_json() {
     );
     assert!(access["bytes"].as_u64() > Some(100) && access["micros"].is_u64());
     assert_eq!(access["message"], format!("GET {TILE}"));
-    for line in server.log().lines() {
+    for line in server.settled_log().lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(
             line["timestamp"].is_string() && line["level"].is_string(),

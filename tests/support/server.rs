@@ -214,6 +214,21 @@ impl Server {
         FastCgi::tcp(self.fastcgi)
     }
 
+    /// What the host logged up to now: lines are written a moment after what they tell.
+    ///
+    /// # Panics
+    /// When the host does not answer, or logs no access lines.
+    #[must_use]
+    pub fn settled_log(&self) -> String {
+        // Lines keep their order: once this request is in the log, all before it are.
+        let mark = format!("/health/live?{}", self.log().len());
+        let _ = self.client().get(&mark);
+        wait::until("the log tells of a request", || {
+            let log = self.log();
+            log.lines().any(|line| line.contains(&mark)).then_some(log)
+        })
+    }
+
     /// What the host logged so far.
     #[must_use]
     pub fn log(&self) -> String {
