@@ -78,6 +78,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether trying something smaller for the same request makes no sense.
+    #[must_use]
+    pub fn ends_the_request(&self) -> bool {
+        matches!(self, Self::Cancelled | Self::Unavailable { .. })
+    }
+
     /// A bad request with its message for the client.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::BadRequest {

@@ -142,6 +142,8 @@ pub struct Workers {
     queue: Arc<Mutex<BinaryHeap<Queued>>>,
     /// Urgent jobs waiting, kept beside the queue so that asking costs no lock.
     urgent: AtomicUsize,
+    /// Threads lent to calls in modules.
+    borrowed: AtomicUsize,
     sequence: AtomicU64,
     limit: usize,
     paces: [Pace; 2],
@@ -182,6 +184,27 @@ impl Pace {
     }
 }
 
+/// Idle threads that a call of a module may use.
+#[derive(Debug)]
+pub struct Borrowed {
+    workers: Arc<Workers>,
+    count: usize,
+}
+
+impl Borrowed {
+    /// How many they are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        self.workers.borrowed.fetch_sub(self.count, Ordering::SeqCst);
+    }
+}
+
 impl Workers {
     /// A pool of `threads` threads with at most `limit` jobs waiting.
     ///
@@ -195,6 +218,7 @@ impl Workers {
             given_up: Mutex::default(),
             queue: Arc::default(),
             urgent: AtomicUsize::new(0),
+            borrowed: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
             limit,
             paces: Default::default(),
@@ -239,6 +263,24 @@ impl Workers {
         // The wake-ups of these jobs went to the old threads, which may all be in calls without end.
         (0..self.waiting()).for_each(|_| self.wake());
         Ok(())
+    }
+
+    /// Takes the threads that are not in a job for a call that can use more than its own; given back when the
+    /// result is dropped. A job that begins meanwhile runs beside them.
+    #[must_use]
+    pub fn borrow_idle(self: &Arc<Self>) -> Borrowed {
+        let busy = self.pool.read().busy.load(Ordering::SeqCst);
+        let taken = self
+            .borrowed
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |borrowed| {
+                let idle = self.threads.saturating_sub(busy + borrowed);
+                (idle > 0).then_some(borrowed + idle)
+            })
+            .map_or(0, |borrowed| self.threads.saturating_sub(busy + borrowed));
+        Borrowed {
+            workers: self.clone(),
+            count: taken,
+        }
     }
 
     /// Jobs waiting.
@@ -525,6 +567,22 @@ mod tests {
             .map(|_| order.recv_timeout(Duration::from_secs(10)).unwrap())
             .collect();
         assert_eq!(names, ["tile", "export"]);
+    }
+
+    #[test]
+    fn idle_threads_are_lent_once() {
+        let workers = Arc::new(Workers::new(3, 10).unwrap());
+        let (done, wait) = mpsc::channel();
+        let inner = workers.clone();
+        let job = move || {
+            let first = inner.borrow_idle();
+            done.send((first.count(), inner.borrow_idle().count())).unwrap();
+            drop(first);
+            done.send((inner.borrow_idle().count(), 0)).unwrap();
+        };
+        workers.submit(Urgency::Tile, job).unwrap();
+        let counts = [(); 2].map(|()| wait.recv_timeout(Duration::from_secs(10)).unwrap());
+        assert_eq!(counts, [(2, 0), (2, 0)]);
     }
 
     #[test]

@@ -127,7 +127,8 @@ impl ReadRequest {
 pub struct Cost {
     /// Bytes read from the source.
     pub bytes_read: u64,
-    /// Pixels decoded, whole tiles or blocks counted.
+    /// Pixels decoded, whole tiles or blocks counted. Where a larger region costs less for each of its pixels,
+    /// the host reads neighbors together.
     pub pixels_decoded: u64,
     /// Bytes of memory used besides the caller's buffer.
     pub memory_bytes: u64,

@@ -16,6 +16,7 @@ pub mod image;
 pub mod installed;
 pub mod lighttpd;
 pub mod load;
+pub mod master;
 pub mod memcached;
 pub mod nginx;
 pub mod picture;

@@ -86,7 +86,20 @@ impl<V: Clone + Weighted> ByteLru<V> {
         if let Some(old) = replaced {
             self.forget(key, &old);
         }
-        while self.bytes() > self.max_bytes && self.evict_oldest() {}
+        self.shrink_to(self.max_bytes);
+    }
+
+    /// Drops one entry.
+    pub fn remove(&self, key: &[u8]) {
+        let removed = self.shard(key).lock().pop(key);
+        if let Some(entry) = removed {
+            self.forget(key, &entry);
+        }
+    }
+
+    /// Drops the least recently used entries until at most `bytes` are held.
+    pub fn shrink_to(&self, bytes: usize) {
+        while self.bytes() > bytes && self.evict_oldest() {}
     }
 
     /// Drops the entries whose keys are `unwanted`; gives their number. Looks at every entry.
@@ -216,6 +229,12 @@ mod tests {
         small.insert(b"a", vec![0u8; 100]);
         small.insert(b"b", vec![0u8; 5000]);
         assert!(small.get(b"a").is_some() && small.get(b"b").is_none());
+        small.insert(b"c", vec![0u8; 100]);
+        small.remove(b"c");
+        assert!(small.get(b"a").is_some() && small.get(b"c").is_none());
+        small.shrink_to(100);
+        assert!(small.get(b"a").is_none());
+        small.insert(b"a", vec![0u8; 100]);
         small.clear();
         assert_eq!(small.bytes(), 0);
     }

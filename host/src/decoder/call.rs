@@ -38,6 +38,12 @@ impl CallScope {
         self.deadline
     }
 
+    /// Whether the time is up.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
     /// Whether nobody waits any more.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {

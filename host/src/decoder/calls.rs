@@ -54,18 +54,21 @@ pub enum Entry {
     EncodedTile,
     /// A block of metadata.
     Metadata,
+    /// What a read will cost.
+    Estimate,
     /// Closing a file.
     Close,
 }
 
 impl Entry {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Probe,
         Self::Open,
         Self::Read,
         Self::EncodedTile,
         Self::Metadata,
+        Self::Estimate,
         Self::Close,
     ];
 
@@ -78,6 +81,7 @@ impl Entry {
             Self::Read => "read",
             Self::EncodedTile => "encoded_tile",
             Self::Metadata => "metadata",
+            Self::Estimate => "estimate",
             Self::Close => "close",
         }
     }

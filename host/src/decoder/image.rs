@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use iiphost_plugin_api::{
     ByteSource, DecodeError, EncodedTile, ErrorKind, FileHead, ImageReader, Limits as CallLimits,
-    MetadataKind, PixelBuffer, ReadContext, ReadRequest, TileId,
+    MetadataKind, PixelBuffer, ReadContext, ReadRequest, Region, TileId,
 };
 use parking_lot::Mutex;
 
@@ -15,14 +15,18 @@ use super::call::CallScope;
 use super::calls::{Entry, Subject};
 use super::closer::Closing;
 use super::convert::image_info;
+use super::joined::Gain;
 use super::registry::{Module, Registry};
 use crate::error::Error;
-use crate::image_info::ImageInfo;
-use crate::limits::Limits;
+use crate::image_info::{ImageInfo, Level};
+use crate::limits::{Limits, Size};
 use crate::source::{FileSource, OpenedFile, Stamp};
 
 /// How long opening or reading metadata may take, whatever the request allows.
 const OPEN_TIME: Duration = Duration::from_secs(20);
+
+/// Pages of an image whose gains are known from the start.
+const MAX_PAGES_ASKED: usize = 16;
 
 /// Largest metadata block or encoded tile taken from a module.
 const MAX_BLOCK_BYTES: u64 = 64 << 20;
@@ -42,6 +46,8 @@ pub struct OpenImage {
     // Taken in `drop` only.
     reader: Option<Box<dyn ImageReader>>,
     metadata: Mutex<HashMap<MetadataKind, Known>>,
+    /// By page and level of the module.
+    gains: Mutex<HashMap<(u32, u32), Gain>>,
     registry: Arc<Registry>,
     subject: Arc<Subject>,
 }
@@ -104,7 +110,7 @@ impl OpenImage {
             tracing::warn!(module = module.info.id, %image, "{}", warning.escape_debug());
         }
         let info = image_info(reader.info(), stamp.modified());
-        Ok(Self {
+        let image = Self {
             identifier: identifier.to_vec(),
             path,
             stamp,
@@ -112,9 +118,22 @@ impl OpenImage {
             module,
             reader: Some(reader),
             metadata: Mutex::default(),
+            gains: Mutex::default(),
             registry: registry.clone(),
             subject,
-        })
+        };
+        image.learn_gains(scope);
+        Ok(image)
+    }
+
+    /// Asks the module what levels gain from neighbors read together, here where it may take its time. A stack
+    /// of many pages is not worth asking for all of them.
+    fn learn_gains(&self, scope: &CallScope) {
+        for (index, page) in self.info.pages.iter().enumerate().take(MAX_PAGES_ASKED) {
+            for level in page.levels.iter().filter(|level| level.halvings == 0) {
+                self.gain(index, level, page.tile_size, scope);
+            }
+        }
     }
 
     /// Whether the module failed so badly on this image that it must be opened anew.
@@ -163,6 +182,63 @@ impl OpenImage {
             scope,
             |reader, context| reader.read(request, out, context),
         )
+    }
+
+    /// What [`gain`](Self::gain) found, if it has been asked.
+    #[must_use]
+    pub fn known_gain(&self, page: usize, level: &Level) -> Option<Gain> {
+        let page = u32::try_from(page).ok()?;
+        self.gains.lock().get(&(page, level.decoder_level)).copied()
+    }
+
+    /// What reading tiles of a level gains from reading their neighbors too, asked of the module once.
+    pub fn gain(&self, page: usize, level: &Level, tile: Size, scope: &CallScope) -> Gain {
+        let Ok(page) = u32::try_from(page) else {
+            return Gain::default();
+        };
+        if let Some(known) = self.known_gain(page as usize, level) {
+            return known;
+        }
+        // Blocks in the middle, where nothing is cut off by an edge.
+        let middle = |side: u32, tile: u32| side.div_ceil(tile.max(1)) / 2 / 4 * 4 * tile;
+        let (x, y) = (
+            middle(level.size.width, tile.width),
+            middle(level.size.height, tile.height),
+        );
+        let mut costs = [(0, 0); 3];
+        for (cost, block) in costs.iter_mut().zip([1u32, 2, 4]) {
+            let side = |start: u32, tile: u32, end: u32| tile.saturating_mul(block).min(end - start);
+            let region = Region::new(
+                x,
+                y,
+                side(x, tile.width, level.size.width),
+                side(y, tile.height, level.size.height),
+            );
+            let request = ReadRequest {
+                page,
+                level: level.decoder_level,
+                region,
+                quality_layers: 0,
+            };
+            let limits = CallLimits {
+                max_pixels: 0,
+                max_bytes: 0,
+                max_threads: 1,
+            };
+            let asked = self.call(Entry::Estimate, limits, scope, |reader, _| {
+                Ok(reader.estimate(&request).pixels_decoded)
+            });
+            match asked {
+                Ok(pixels) => *cost = (pixels, region.pixels()),
+                Err(error) => {
+                    tracing::debug!("no estimate: {error}");
+                    return Gain::default();
+                }
+            }
+        }
+        let gain = Gain::new(costs.map(|(cost, _)| cost), costs.map(|(_, pixels)| pixels));
+        self.gains.lock().insert((page, level.decoder_level), gain);
+        gain
     }
 
     /// A stored tile as a file of its own, if the module has it like that.

@@ -12,6 +12,7 @@ mod convert;
 mod faults;
 mod handles;
 mod image;
+mod joined;
 mod loader;
 mod options;
 mod read;
@@ -27,6 +28,7 @@ pub use faults::{
 };
 pub use handles::{Handles, Opened};
 pub use image::OpenImage;
+pub use joined::{Announced, Gain, JoinedReads, Means, Wish};
 pub use loader::{
     CHECK_ARGUMENT, LOADED_STATUS, LoadFailure, ModuleList, ModuleSpec, Origin, REFUSED_STATUS,
     check_in_child, is_built_in, load_modules, try_in_child,

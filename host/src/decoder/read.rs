@@ -14,11 +14,14 @@ use crate::raster::Raster;
 const STRIP_PIXELS: u64 = 16 << 20;
 
 /// Reads pixels of an open image for one piece of work.
+#[derive(Clone, Copy)]
 pub struct RegionReader<'a> {
     image: &'a OpenImage,
     limits: &'a Limits,
     scope: &'a CallScope,
     pause: &'a (dyn Fn() + Sync),
+    /// Threads the module may use; `None` splits large regions over the threads of the pool.
+    threads: Option<u32>,
 }
 
 impl<'a> RegionReader<'a> {
@@ -30,6 +33,7 @@ impl<'a> RegionReader<'a> {
             limits,
             scope,
             pause: &|| (),
+            threads: None,
         }
     }
 
@@ -38,6 +42,21 @@ impl<'a> RegionReader<'a> {
     pub fn with_pause(mut self, pause: &'a (dyn Fn() + Sync)) -> Self {
         self.pause = pause;
         self
+    }
+
+    /// The same with each read of a stored level one call, which may use `threads` threads.
+    #[must_use]
+    pub fn with_threads(mut self, threads: u32) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Bytes of the pixels of a region.
+    #[must_use]
+    pub fn bytes(&self, page_idx: usize, region: &Region) -> u64 {
+        let page = self.image.info.page(page_idx);
+        let pixel = u64::from(page.band_count).saturating_mul(page.sample_format.bytes() as u64);
+        region.pixels().saturating_mul(pixel)
     }
 
     /// Reads a region of a level of a page. Large regions are read in bands of tile rows on the threads of
@@ -61,7 +80,7 @@ impl<'a> RegionReader<'a> {
             quality_layers,
         };
         if level.halvings == 0 {
-            self.stored(page, &request, level.stored_tile)
+            self.stored(page, &request, level)
         } else {
             self.halved(page, &request, level)
         }
@@ -83,11 +102,14 @@ impl<'a> RegionReader<'a> {
     }
 
     /// A region of a stored level.
-    fn stored(&self, page: &Page, request: &ReadRequest, tile: Size) -> Result<Raster, Error> {
+    fn stored(&self, page: &Page, request: &ReadRequest, level: &Level) -> Result<Raster, Error> {
         let region = request.region;
         let mut raster = self.raster(page, Size::new(region.width, region.height))?;
         let stride = raster.row_stride();
-        let bands = row_bands(&region, tile);
+        let bands = match self.threads {
+            Some(_) => vec![region],
+            None => self.row_bands(page, request, level),
+        };
         let (count, format) = (raster.band_count, raster.samples.format());
         let mut rest = raster.samples.bytes_mut();
         let mut parts = Vec::with_capacity(bands.len());
@@ -105,7 +127,9 @@ impl<'a> RegionReader<'a> {
                 region: band,
                 ..*request
             };
-            self.image.read(&request, &mut out, self.limits, 1, self.scope)?;
+            let threads = self.threads.unwrap_or(1);
+            self.image
+                .read(&request, &mut out, self.limits, threads, self.scope)?;
             if !alone {
                 (self.pause)();
             }
@@ -117,6 +141,23 @@ impl<'a> RegionReader<'a> {
             parts.into_par_iter().try_for_each(read)?;
         }
         Ok(raster)
+    }
+
+    /// The parts a large region is read in: rows of tiles, or of the blocks of tiles that cost less together
+    /// as long as there is one for each thread.
+    fn row_bands(&self, page: &Page, request: &ReadRequest, level: &Level) -> Vec<Region> {
+        let tile = level.stored_tile;
+        let bands = row_bands(&request.region, tile);
+        let threads = rayon::current_num_threads();
+        if bands.len() <= threads {
+            return bands;
+        }
+        let gain = self
+            .image
+            .gain(request.page as usize, level, page.tile_size, self.scope);
+        let taller = Size::new(tile.width, tile.height.saturating_mul(gain.block()));
+        let blocks = row_bands(&request.region, taller);
+        if blocks.len() >= threads { blocks } else { bands }
     }
 
     /// A region of a virtual level: strips of the full-size level, averaged down as they come.
@@ -141,7 +182,7 @@ impl<'a> RegionReader<'a> {
                 region: Region::new(x, y, width, height_full),
                 ..*request
             };
-            let mut strip = self.stored(page, &strip, level.stored_tile)?;
+            let mut strip = self.stored(page, &strip, level)?;
             for _ in 0..shift {
                 strip = crate::raster::halve(&strip)?;
             }

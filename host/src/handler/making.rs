@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Handler;
+use super::neighbors::Wanted;
 use super::picture::{CachedPicture, Prepared};
 use crate::cache::{Fetched, Lease, Memcached, PictureKey, Ticket, Waiter};
 use crate::decoder::CallScope;
@@ -75,6 +76,7 @@ impl Handler {
             },
             since: Instant::now(),
             promise: None,
+            wanted: None,
         };
         let Some(memcached) = &self.memcached else {
             return job.submit();
@@ -111,6 +113,7 @@ struct Job {
     end: End,
     since: Instant,
     promise: Option<Promise>,
+    wanted: Option<Wanted>,
 }
 
 impl Job {
@@ -143,10 +146,11 @@ impl Job {
     ///
     /// # Errors
     /// 503 where there is no room for it, or no time.
-    fn submit(self) -> Result<(), Error> {
+    fn submit(mut self) -> Result<(), Error> {
         let handler = self.end.handler.clone();
         let urgency = self.prepared.urgency;
         handler.admit(urgency, &self.scope)?;
+        self.wanted = handler.announce(&self.prepared);
         let submitted = handler.workers.submit(urgency, move || self.run());
         submitted.map_err(|full| handler.overloaded(&full))
     }
@@ -157,7 +161,7 @@ impl Job {
         let result = if self.scope.is_abandoned() {
             Err(Error::Cancelled)
         } else {
-            handler.render(&self.prepared, &self.scope)
+            handler.render(&self.prepared, self.wanted, &self.scope)
         };
         let result = result.map(|picture| Made {
             picture,

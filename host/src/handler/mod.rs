@@ -11,6 +11,7 @@ mod budget;
 mod images;
 mod making;
 mod mark;
+mod neighbors;
 mod picture;
 mod purge;
 mod reply;
@@ -26,7 +27,7 @@ use parking_lot::RwLock;
 use crate::cache::{ByteLru, Flights, Memcached};
 use crate::color::Transforms;
 use crate::config::Config;
-use crate::decoder::{CallScope, Handles, Overrun, Patience, Registry};
+use crate::decoder::{CallScope, Handles, JoinedReads, Overrun, Patience, Registry};
 use crate::encode::EncoderConfig;
 use crate::error::Error;
 use crate::metrics::{Metrics, Origin, Protocol};
@@ -60,6 +61,7 @@ pub struct Handler {
     sequences: Sequences,
     opening: Opening,
     pictures: ByteLru<CachedPicture>,
+    joined: Arc<JoinedReads>,
     statistics: ByteLru<picture::KeptStatistics>,
     flights: Flights<Outcome>,
     memcached: Option<Memcached>,
@@ -132,6 +134,8 @@ impl Handler {
             sequences: Sequences::new(),
             opening: Opening::default(),
             pictures: ByteLru::new(config.image_cache_bytes),
+            // Half of the room at most: tiles that have been used are pictures by then.
+            joined: Arc::new(JoinedReads::new(config.image_cache_bytes / 2, workers.threads())),
             statistics,
             flights: Flights::new(),
             memcached,
@@ -160,6 +164,7 @@ impl Handler {
     /// Drops all caches and closes all images.
     pub fn clear(&self) {
         self.pictures.clear();
+        self.joined.clear();
         self.statistics.clear();
         self.sequences.clear();
         self.listing.clear();

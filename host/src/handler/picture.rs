@@ -8,6 +8,7 @@ use iiphost_plugin_api::{ColorModel, EncodedFormat, MetadataKind, Region, Resolu
 use sha2::{Digest, Sha256};
 
 use super::images::ImageHandle;
+use super::neighbors::Wanted;
 use super::{Handler, iip, mark};
 use crate::cache::Weighted;
 use crate::color::{Bands, Transform};
@@ -205,10 +206,15 @@ impl Handler {
     }
 
     /// Makes a picture and keeps it.
-    pub(super) fn render(&self, prepared: &Prepared, scope: &CallScope) -> Result<CachedPicture, Error> {
+    pub(super) fn render(
+        &self,
+        prepared: &Prepared,
+        wanted: Option<Wanted>,
+        scope: &CallScope,
+    ) -> Result<CachedPicture, Error> {
         let body = match self.stored_tile(prepared, scope)? {
             Some(bytes) => bytes,
-            None => self.encoded(prepared, scope)?,
+            None => self.encoded(prepared, wanted, scope)?,
         };
         // Made with room to grow, kept without.
         Ok(self.keep(prepared, body.into_boxed_slice().into()))
@@ -223,6 +229,7 @@ impl Handler {
         if prepared.is_whole() {
             self.pictures.insert(&prepared.key, picture.clone());
         }
+        self.make_room();
         picture
     }
 
@@ -289,7 +296,12 @@ impl Handler {
             .ok())
     }
 
-    fn encoded(&self, prepared: &Prepared, scope: &CallScope) -> Result<Vec<u8>, Error> {
+    fn encoded(
+        &self,
+        prepared: &Prepared,
+        wanted: Option<Wanted>,
+        scope: &CallScope,
+    ) -> Result<Vec<u8>, Error> {
         let plan = &prepared.plan;
         let page = prepared.page();
         let image = &prepared.image.image;
@@ -303,7 +315,10 @@ impl Handler {
         };
         let _memory = self.memory.reserve(pixel_bytes(plan, page, wide.pixels()))?;
         let reader = RegionReader::new(image, &self.config.limits, scope).with_pause(&pause);
-        let raster = reader.read(plan.page, level, wide, plan.quality_layers)?;
+        let raster = match wanted {
+            Some(wanted) => self.read_joined(&reader, wanted, scope)?,
+            None => reader.read(plan.page, level, wide, plan.quality_layers)?,
+        };
         let statistics = if pipeline::needs_statistics(&plan.processing) {
             Some(self.statistics_of(image, plan, scope)?)
         } else {
@@ -538,7 +553,7 @@ fn pixel_bytes(plan: &Plan, page: &Page, source_pixels: u64) -> u64 {
 }
 
 /// A region with a margin as far as the level reaches, and where the region lies in it.
-fn widened(region: &Region, margin: u32, level: Size) -> (Region, Region) {
+pub(super) fn widened(region: &Region, margin: u32, level: Size) -> (Region, Region) {
     let x = region.x.saturating_sub(margin);
     let y = region.y.saturating_sub(margin);
     let right = (region.right() + u64::from(margin)).min(u64::from(level.width));

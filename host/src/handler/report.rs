@@ -25,6 +25,7 @@ impl Handler {
             })
             .collect();
         let (hits, misses) = self.pictures.counts();
+        let (decodes, taken) = self.joined.counts();
         let trouble = self.trouble(&modules);
         let mut state = json!({
             "status": if trouble.is_empty() { "ok" } else { "degraded" },
@@ -42,6 +43,7 @@ impl Handler {
                 "hits": hits,
                 "misses": misses,
             },
+            "joined_tiles": { "bytes": self.joined.bytes(), "decodes": decodes, "taken": taken },
             "render": {
                 "threads": self.workers.threads(),
                 "busy": self.workers.busy(),

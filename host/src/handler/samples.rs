@@ -152,7 +152,7 @@ impl Handler {
         let prepared = self.prepare_picture(&picture)?;
         let made = match self.pictures.get(&prepared.key) {
             Some(known) => known,
-            None => self.render(&prepared, scope)?,
+            None => self.render(&prepared, self.announce(&prepared), scope)?,
         };
         Ok(made.body.to_vec())
     }

@@ -159,6 +159,16 @@ impl Raster {
         Ok(made)
     }
 
+    /// A black picture of the same kind and another size.
+    ///
+    /// # Errors
+    /// A fault when it has no pixels or more than memory could hold.
+    pub fn zeros_of(&self, size: Size) -> Result<Self, Error> {
+        let format = self.samples.format();
+        let count = sample_count(size, self.band_count, format, isize::MAX as u64)?;
+        self.with(size, self.band_count, Samples::zeros(format, count))
+    }
+
     /// Checks that size, bands and samples agree and that there is at least one pixel.
     ///
     /// # Errors

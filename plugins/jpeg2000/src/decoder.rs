@@ -1,40 +1,18 @@
 //! The module as the host sees it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use iiphost_plugin_api::{
     ByteSource, Claim, DecodeError, FileHead, FormatInfo, ImageDecoder, ImageReader, ModuleInfo, OpenContext,
-    OptionKind, OptionSpec, Options, Threading, capability,
+    Options, Threading, capability,
 };
 
 use crate::probe;
 use crate::reader::Jpeg2000Reader;
-use crate::store::TileStore;
-
-/// Name of the option for the store of decoded tiles.
-const TILE_STORE: &str = "tile_store_mb";
-
-/// Default of [`TILE_STORE`].
-const DEFAULT_TILE_STORE_MB: usize = 64;
-
-/// Most megabytes an option takes: a terabyte.
-const MAX_MEGABYTES: u64 = 1 << 20;
 
 /// Decoder for JP2, JPX, JPH and bare codestreams.
-pub struct Jpeg2000Decoder {
-    store: Arc<TileStore>,
-    readers: AtomicU64,
-}
-
-impl Default for Jpeg2000Decoder {
-    fn default() -> Self {
-        Self {
-            store: Arc::new(TileStore::new(DEFAULT_TILE_STORE_MB << 20)),
-            readers: AtomicU64::new(0),
-        }
-    }
-}
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Jpeg2000Decoder;
 
 impl ImageDecoder for Jpeg2000Decoder {
     fn describe(&self) -> ModuleInfo {
@@ -51,22 +29,12 @@ impl ImageDecoder for Jpeg2000Decoder {
                 FormatInfo::new("HTJ2K codestream", "image/jphc", &["jhc"]),
             ],
             capabilities: vec![capability::REGIONS, capability::QUALITY_LAYERS],
-            options: vec![OptionSpec {
-                name: TILE_STORE.into(),
-                kind: OptionKind::Integer,
-                default: DEFAULT_TILE_STORE_MB.to_string(),
-                description: "Megabytes for decoded tiles of all images; 0 decodes each tile by itself."
-                    .into(),
-            }],
+            options: Vec::new(),
             threading: Threading::Reentrant,
         }
     }
 
-    fn configure(&mut self, options: &Options) -> Result<(), DecodeError> {
-        if let Some(megabytes) = options.integer(TILE_STORE, 0..=MAX_MEGABYTES)? {
-            // At most 2^20, so that the bytes fit.
-            self.store = Arc::new(TileStore::new((megabytes as usize) << 20));
-        }
+    fn configure(&mut self, _options: &Options) -> Result<(), DecodeError> {
         Ok(())
     }
 
@@ -79,9 +47,7 @@ impl ImageDecoder for Jpeg2000Decoder {
         source: Arc<dyn ByteSource>,
         ctx: &OpenContext<'_>,
     ) -> Result<Box<dyn ImageReader>, DecodeError> {
-        let id = self.readers.fetch_add(1, Ordering::Relaxed);
-        let reader = Jpeg2000Reader::open(source, Arc::clone(&self.store), id, ctx)?;
-        Ok(Box::new(reader))
+        Ok(Box::new(Jpeg2000Reader::open(source, ctx)?))
     }
 }
 
@@ -104,7 +70,7 @@ mod tests {
             irreversible: true,
             ..Recipe::new(280, 60, 3, 8)
         };
-        Kit::new(|| Ok(Box::new(Jpeg2000Decoder::default())))
+        Kit::new(|| Ok(Box::new(Jpeg2000Decoder)))
             .with_sample("tiled.jp2", jp2(&[enumerated(16)], &encode(&tiled), &[]))
             .with_sample("deep.j2k", encode(&Recipe::new(70, 50, 1, 16)))
             .with_sample("lossy.j2k", encode(&lossy))
@@ -117,16 +83,5 @@ mod tests {
             )
             .run_all()
             .assert_passed();
-    }
-
-    #[test]
-    fn a_wrong_option_is_refused_by_name() {
-        let mut decoder = Jpeg2000Decoder::default();
-        let options = |value: &str| Options::new(vec![(TILE_STORE.into(), value.into())]);
-        assert!(decoder.configure(&options("0")).is_ok());
-        for wrong in ["", "-1", "x", "99999999999999999999", "1048577"] {
-            let error = decoder.configure(&options(wrong)).unwrap_err();
-            assert!(error.message().contains(TILE_STORE), "{error}");
-        }
     }
 }

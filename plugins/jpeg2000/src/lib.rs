@@ -3,7 +3,8 @@
 //! `probe` claims a file by its first bytes. Opening reads headers alone: `boxes` takes the file apart,
 //! `color` works out which bands come out of its codestream, `levels` which sizes. `picture` reads a region of
 //! a level: `iiphost_openjpeg` decodes, `unpack` makes pixels of the page, `average` makes sizes the codestream
-//! does not have. `store` keeps decoded tiles and joins bursts of neighbors into one decode.
+//! does not have. Nothing decoded is kept: the estimate of a read says that neighbors cost less together,
+//! and the host joins them.
 //!
 //! Not done: writing, codestreams in fragments or in other files, compositing and further codestreams of
 //! JPX, JPM, Motion JPEG 2000.
@@ -17,9 +18,8 @@ mod picture;
 mod pixels;
 mod probe;
 mod reader;
-mod store;
 mod unpack;
 
 pub use decoder::Jpeg2000Decoder;
 
-iiphost_plugin_api::export_decoder!(Jpeg2000Decoder::default());
+iiphost_plugin_api::export_decoder!(Jpeg2000Decoder);

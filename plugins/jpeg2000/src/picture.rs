@@ -296,28 +296,8 @@ impl Picture {
         let wanted = self.wanted(level, region, 0);
         Cost {
             bytes_read: self.codestream.bytes_read(&wanted),
-            pixels_decoded: region.pixels(),
+            pixels_decoded: self.codestream.samples_decoded(&wanted),
             memory_bytes: self.memory(region, &wanted),
-        }
-    }
-
-    /// Tiles that a burst should decode at once, by side: as many as one codestream tile has. Smaller
-    /// codestream tiles are decoded whole anyway, so there is nothing to gain.
-    pub(crate) fn block(&self, level: &Level) -> u32 {
-        let size = &self.header().size;
-        let power = level.reduction + level.halvings;
-        let side = (size.tile[0].max(size.tile[1]) >> power.min(31)).max(1);
-        let aligned = [0, 1]
-            .iter()
-            .all(|&axis| size.tile_origin[axis] == size.image[axis]);
-        if level.halvings > 0 {
-            return 4;
-        }
-        match side {
-            0..=128 => 1,
-            129..=256 if aligned => 1,
-            129..=512 => 2,
-            _ => 4,
         }
     }
 }

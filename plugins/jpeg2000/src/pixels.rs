@@ -51,6 +51,7 @@ impl Pixels {
     }
 
     /// The part that lies in `region`, `None` if there is none.
+    #[cfg(test)]
     pub(crate) fn cut(&self, region: &Region) -> Option<Self> {
         let region = self.region.intersection(region)?;
         let mut bytes = Vec::with_capacity(region.pixels() as usize * self.pixel_bytes);

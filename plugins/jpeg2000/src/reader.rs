@@ -14,7 +14,6 @@ use crate::boxes::{Container, Family};
 use crate::color::Bands;
 use crate::levels::{TILE_PX, levels};
 use crate::picture::Picture;
-use crate::store::{Shape, Surface, TileStore};
 
 /// Pixels decoded in one piece: larger regions are cut, so that memory stays small and a call that is no
 /// longer wanted ends soon.
@@ -26,7 +25,7 @@ const PIECE_PX: (u32, u32) = (8192, 1024);
 /// Longest comment shown.
 const MAX_COMMENT_BYTES: usize = 200;
 
-/// One open image. Nothing in it changes but the caches, so calls need no lock between them.
+/// One open image. Nothing in it changes but the index of tile-parts, so calls need no lock between them.
 pub(crate) struct Jpeg2000Reader {
     source: Arc<dyn ByteSource>,
     picture: Picture,
@@ -34,18 +33,11 @@ pub(crate) struct Jpeg2000Reader {
     xmp: Option<Range<u64>>,
     exif: Option<Range<u64>>,
     iptc: Option<Range<u64>>,
-    store: Arc<TileStore>,
-    id: u64,
 }
 
 impl Jpeg2000Reader {
-    /// Reads the headers of a file; `id` names the reader in the store of tiles.
-    pub(crate) fn open(
-        source: Arc<dyn ByteSource>,
-        store: Arc<TileStore>,
-        id: u64,
-        ctx: &OpenContext<'_>,
-    ) -> Result<Self, DecodeError> {
+    /// Reads the headers of a file.
+    pub(crate) fn open(source: Arc<dyn ByteSource>, ctx: &OpenContext<'_>) -> Result<Self, DecodeError> {
         let container = Container::read(&*source, ctx)?;
         let codestream = Codestream::open(&*source, container.codestream.clone(), ctx)?;
         let main = codestream.header();
@@ -108,8 +100,6 @@ impl Jpeg2000Reader {
             xmp,
             exif,
             iptc,
-            store,
-            id,
         })
     }
 
@@ -120,12 +110,6 @@ impl Jpeg2000Reader {
         } else {
             request.quality_layers
         }
-    }
-}
-
-impl Drop for Jpeg2000Reader {
-    fn drop(&mut self) {
-        self.store.forget(self.id);
     }
 }
 
@@ -159,20 +143,10 @@ impl ImageReader for Jpeg2000Reader {
             }
             return Ok(());
         }
-        let surface = Surface {
-            reader: self.id,
-            level: request.level,
-            layers,
-        };
-        let shape = Shape {
-            width: level.width(),
-            height: level.height(),
-            pixel_bytes: self.picture.bands.pixel_bytes(),
-            block: self.picture.block(level),
-        };
-        self.store.read(surface, &shape, &region, out, ctx, &|region| {
-            self.picture.decode(level, region, layers, ctx)
-        })
+        self.picture
+            .decode(level, region, layers, ctx)?
+            .copy_to(&region, out);
+        Ok(())
     }
 
     fn metadata(&self, kind: MetadataKind, ctx: &ReadContext<'_>) -> Result<Option<Vec<u8>>, DecodeError> {
@@ -283,8 +257,7 @@ mod tests {
     fn open(file: &[u8]) -> Result<Jpeg2000Reader, DecodeError> {
         let services = PlainServices::default();
         let ctx = CallContext::new(Limits::default(), &services);
-        let store = Arc::new(TileStore::new(16 << 20));
-        Jpeg2000Reader::open(Arc::new(file.to_vec()), store, 1, &ctx)
+        Jpeg2000Reader::open(Arc::new(file.to_vec()), &ctx)
     }
 
     fn read_with(
@@ -486,8 +459,7 @@ mod tests {
     fn a_region_is_the_crop_of_the_whole_in_every_layout() {
         for recipe in layouts() {
             let file = encode(&recipe);
-            // Two readers: the store of one must not help the other.
-            let (first, second) = (open(&file).unwrap(), open(&file).unwrap());
+            let first = open(&file).unwrap();
             let pixel_bytes = first.picture.bands.pixel_bytes();
             for level in 0..first.info().pages[0].levels.len() as u32 {
                 let all = whole(&first, level);
@@ -505,7 +477,7 @@ mod tests {
                     Region::new(0, 0, w.min(256), h.min(256)),
                     Region::new(w - w.min(45), 0, w.min(45), h),
                 ] {
-                    let found = read(&second, level, region, 1);
+                    let found = read(&first, level, region, 1);
                     assert!(
                         found == expected.cut(&region).unwrap().bytes,
                         "{recipe:?}: {region:?} of level {level}"
@@ -518,7 +490,7 @@ mod tests {
     use crate::pixels::Pixels;
 
     #[test]
-    fn bursts_of_tiles_give_the_same_pixels_as_lone_tiles() {
+    fn tiles_read_at_the_same_time_are_those_of_a_plain_decode() {
         let recipe = Recipe {
             irreversible: true,
             decompositions: 5,

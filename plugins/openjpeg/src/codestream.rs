@@ -29,6 +29,15 @@ const BYTES_PER_TILE_COMPONENT: u64 = 1280;
 /// Bytes the codec keeps for a precinct of a component.
 const BYTES_PER_PRECINCT: u64 = 512;
 
+/// Decompositions a codestream may have.
+const MAX_DECOMPOSITIONS: usize = 32;
+
+/// Samples of a band that a wavelet filter needs beyond an edge, in the codec's count.
+const FILTER_MARGIN: u64 = 3;
+
+/// Samples of a tile whose packet headers and structures cost as much as decoding one.
+const SAMPLES_PER_HEADER: u64 = 256;
+
 /// What to decode of a codestream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -134,6 +143,48 @@ impl Codestream {
         let bytes = self.header.tile_parts.end - self.header.tile_parts.start;
         let [cols, rows] = self.header.size.tiles_of(wanted.area);
         (bytes / all).saturating_mul(cols.len() as u64 * rows.len() as u64)
+    }
+
+    /// Samples of each component a decode of an area works on: code-blocks are decoded whole, wavelet filters
+    /// reach over the edges, and the packet headers of a whole tile are read on the way.
+    #[must_use]
+    pub fn samples_decoded(&self, wanted: &Wanted) -> u64 {
+        let size = &self.header.size;
+        let steps = size.step();
+        let [cols, rows] = size.tiles_of(wanted.area);
+        // Along one axis: what is decoded of each tile at each decomposition, and the sides of the tiles.
+        let along = |axis: usize, tiles: Range<u32>| {
+            let mut decoded = vec![0u64; MAX_DECOMPOSITIONS + 1];
+            let mut sides = 0u64;
+            for tile in tiles {
+                let start = u64::from(size.tile_origin[axis]) + u64::from(tile) * u64::from(size.tile[axis]);
+                let end = start + u64::from(size.tile[axis]);
+                let step = u64::from(steps[axis]);
+                let inside = |v: u64, low: u64, high: u64| v.max(low).min(high).div_ceil(step);
+                let (image0, image1) = (u64::from(size.image[axis]), u64::from(size.image[axis + 2]));
+                let (t0, t1) = (inside(start, image0, image1), inside(end, image0, image1));
+                let (low, high) = (u64::from(wanted.area[axis]), u64::from(wanted.area[axis + 2]));
+                let (a0, a1) = (inside(start, low, high).max(t0), inside(end, low, high).min(t1));
+                sides += t1.saturating_sub(t0);
+                for (power, sum) in decoded.iter_mut().enumerate() {
+                    let resolution = (self.header.decompositions as usize + 1).saturating_sub(power);
+                    let precinct = self.header.partition.precinct(resolution)[axis];
+                    let block = self.header.partition.block[axis].min(precinct.saturating_sub(1));
+                    let (t0, t1) = (t0 >> power, t1.div_ceil(1 << power));
+                    let first = (a0 >> power).saturating_sub(FILTER_MARGIN) >> block << block;
+                    let last = (a1.div_ceil(1 << power) + FILTER_MARGIN).div_ceil(1 << block) << block;
+                    *sum += last.min(t1).saturating_sub(first.max(t0));
+                }
+            }
+            (decoded, sides)
+        };
+        let ((wide, width), (high, height)) = (along(0, cols), along(1, rows));
+        let bands = |power: usize| wide[power].saturating_mul(high[power]);
+        let last = (self.header.decompositions as usize).min(MAX_DECOMPOSITIONS);
+        let first = (wanted.reduction as usize).min(last);
+        let details: u64 = (first + 1..=last).map(|power| 3 * bands(power)).sum();
+        let headers = width.saturating_mul(height) / SAMPLES_PER_HEADER;
+        details.saturating_add(bands(last)).saturating_add(headers)
     }
 
     /// Bytes of memory a decode of an area needs, samples included.
@@ -258,5 +309,36 @@ mod tests {
             }
             assert!(decoded.plane(3).is_none());
         }
+    }
+
+    #[test]
+    fn neighbors_cost_less_together_where_blocks_reach_over_their_edges() {
+        let services = PlainServices::default();
+        let ctx = CallContext::new(Limits::default(), &services);
+        let costs = |recipe: &Recipe| {
+            let file = encode(recipe);
+            let codestream = Codestream::open(&file, 0..file.len() as u64, &ctx).unwrap();
+            [256, 512].map(|side| {
+                codestream.samples_decoded(&Wanted {
+                    reduction: 0,
+                    layers: 0,
+                    area: [256, 256, 256 + side, 256 + side],
+                })
+            })
+        };
+        let base = Recipe {
+            decompositions: 5,
+            ..Recipe::new(1100, 900, 1, 8)
+        };
+        let [one, four] = costs(&base);
+        // Blocks of 64: two across and down in the finest bands, and one more on each side.
+        assert!(one > 4 * 256 * 256 && one < 6 * 256 * 256, "{one}");
+        assert!(four < 3 * one, "{four} beside {one}");
+        let tiled = Recipe {
+            tile: Some((256, 256)),
+            ..base
+        };
+        let [one, four] = costs(&tiled);
+        assert_eq!((one, four), (257 * 256, 4 * 257 * 256));
     }
 }

@@ -82,6 +82,11 @@ impl Recipe {
 
 /// Encodes the pattern of a recipe as a bare codestream.
 pub fn encode(recipe: &Recipe) -> Vec<u8> {
+    encode_samples(recipe, |component, x, y| recipe.sample(component, x, y))
+}
+
+/// Encodes samples, given by component and place on its own grid in offset form, as a bare codestream.
+pub fn encode_samples(recipe: &Recipe, sample_at: impl Fn(usize, u32, u32) -> u32) -> Vec<u8> {
     let (x0, y0) = recipe.offset;
     let (x1, y1) = (x0 + recipe.width, y0 + recipe.height);
     let mut comps: Vec<opj::opj_image_comptparm> = recipe
@@ -127,7 +132,7 @@ pub fn encode(recipe: &Recipe) -> Vec<u8> {
         let (left, top) = (x0.div_ceil(parameters.dx), y0.div_ceil(parameters.dy));
         for (at, sample) in samples.iter_mut().enumerate() {
             let (x, y) = (at as u32 % parameters.w + left, at as u32 / parameters.w + top);
-            *sample = (i64::from(recipe.sample(i, x, y)) - bias) as i32;
+            *sample = (i64::from(sample_at(i, x, y)) - bias) as i32;
         }
     }
     let mut parameters = MaybeUninit::<opj::opj_cparameters_t>::zeroed();
