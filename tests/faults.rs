@@ -25,7 +25,7 @@ fn work() -> (Images, Vec<Expected>) {
     let mut targets: Vec<String> = (0..12)
         .map(|tile| format!("{endpoint}?FIF=photo.tif&JTL=3,{tile}"))
         .collect();
-    targets.extend((0..40).map(|tile| format!("{endpoint}?FIF=work.tif&JTL=4,{}", tile * 9)));
+    targets.extend((0..40).map(|tile| format!("{endpoint}?FIF=work.tif&JTL=5,{}", tile * 9)));
     targets.extend((3..9).map(|n| format!("{endpoint}?FIF=photo.tif&WID={}&CVT=JPEG", n * 40)));
     targets.extend((0..6).map(|n| format!("/iiif/3/photo.tif/{},50,200,150/max/0/default.jpg", n * 90)));
     targets.extend(
@@ -43,7 +43,7 @@ fn work() -> (Images, Vec<Expected>) {
     // Asked one after the other of a host that has nothing else to do.
     let server = Server::start(images.folder());
     let mut connection = server.client().connect();
-    let work = targets
+    let work: Vec<Expected> = targets
         .into_iter()
         .map(|target| {
             let reply = connection.get(&target);
@@ -54,6 +54,12 @@ fn work() -> (Images, Vec<Expected>) {
             }
         })
         .collect();
+    let pictures = work.iter().filter(|asked| asked.status == 200).count();
+    assert!(
+        pictures > 60,
+        "only {pictures} of {} are good requests",
+        work.len()
+    );
     (images, work)
 }
 
