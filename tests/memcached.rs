@@ -1,10 +1,12 @@
 //! Pictures shared by several hosts through memcached: one makes them, all have them, and nothing that
 //! happens to memcached is seen by a client.
 
+use std::collections::HashSet;
+use std::fs::File;
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use support::fixture::{Images, Layout, TiffFile};
+use support::fixture::{Compression, Images, Layout, TiffFile};
 use support::image::assert_same;
 use support::memcached::Memcached;
 use support::picture::Picture;
@@ -105,6 +107,38 @@ fn a_changed_master_is_never_served_stale() {
             );
         }
     }
+}
+
+#[test]
+fn files_of_a_sequence_that_are_alike_in_time_and_size_stay_apart() {
+    let images = Images::new();
+    let memcached = Memcached::start();
+    let layout = Layout {
+        compression: Compression::None,
+        ..Layout::default()
+    };
+    // As an archive unpacks them.
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let angles = [0, 10, 20];
+    let pictures = angles.map(|angle| Picture::photograph(300, 200, 3, angle));
+    let names = angles.map(|angle| format!("cup_pyr_{angle:03}_090.tif"));
+    for (name, picture) in names.iter().zip(&pictures) {
+        images.add(name, &TiffFile::pyramid(picture, layout));
+        let file = File::options().write(true).open(images.path(name)).unwrap();
+        file.set_modified(time).unwrap();
+    }
+    let sizes: HashSet<u64> = names
+        .iter()
+        .map(|name| images.path(name).metadata().unwrap().len())
+        .collect();
+    assert_eq!(sizes.len(), 1);
+    let server = node(&images, &memcached.address().to_string()).start();
+    for (number, (angle, picture)) in angles.iter().zip(&pictures).enumerate() {
+        let query = format!("/fcgi-bin/iipsrv.fcgi?FIF=cup&SDS={angle},90&WID=300&CVT=png");
+        assert_same(&query, &server.client().get(&query).picture(), picture);
+        wait_for_store(&server, number as u64 + 1);
+    }
+    assert_eq!(count(&server, "hits"), 0);
 }
 
 #[test]

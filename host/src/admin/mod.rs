@@ -107,7 +107,9 @@ fn serve_one(mut stream: UnixStream, answer: &impl Fn(Command) -> Value) -> io::
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new((&stream).take(MAX_LINE_BYTES)).read_line(&mut line)?;
-    let reply = match Command::parse(&line) {
+    // A line cut off here would name another image.
+    let is_whole = line.ends_with('\n') || (line.len() as u64) < MAX_LINE_BYTES;
+    let reply = match Command::parse(&line).filter(|_| is_whole) {
         Some(command) => {
             tracing::info!("admin socket: {}", line.trim_end().escape_debug());
             let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| answer(command)));
@@ -149,6 +151,13 @@ mod tests {
         drop(UnixStream::connect(&path).unwrap());
         assert_eq!(ask(&path, &Command::Status).unwrap()["asked"], "Status");
         assert!(serve(&path, |_| Value::Null).is_err(), "somebody answers there");
+        // What does not fit into a line is not cut off: it would name another image.
+        let mut stream = UnixStream::connect(&path).unwrap();
+        let long = format!("purge {}\n", "a".repeat(MAX_LINE_BYTES as usize));
+        stream.write_all(long.as_bytes()).unwrap();
+        let mut reply = String::new();
+        BufReader::new(stream).read_line(&mut reply).unwrap();
+        assert!(reply.contains("\"error\""), "{reply}");
         drop(socket);
         assert!(!path.exists());
         assert!(ask(&path, &Command::Status).is_err());

@@ -104,10 +104,15 @@ impl Prepared {
             self.is_tile,
             self.watermark.as_deref(),
         );
+        let identifier = self.image.identifier();
+        // The files of a sequence share their identifier and, often, time and size.
+        let path = image.path.as_os_str().as_encoded_bytes();
         Sha256::new()
             .chain_update(fingerprint)
-            .chain_update((self.image.identifier().len() as u64).to_le_bytes())
-            .chain_update(self.image.identifier())
+            .chain_update((identifier.len() as u64).to_le_bytes())
+            .chain_update(identifier)
+            .chain_update((path.len() as u64).to_le_bytes())
+            .chain_update(path)
             .chain_update(&text)
             .finalize()
             .into()

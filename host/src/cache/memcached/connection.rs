@@ -73,6 +73,10 @@ impl Connection {
     /// Asks and waits for the answer. After an error, or when the future is dropped before its end, the
     /// connection is of no use any more.
     pub(super) async fn ask(&mut self, command: &Command<'_>) -> io::Result<Reply> {
+        // What was sent unasked would be taken for the answer, and each answer for that of the next command.
+        if !self.stream.buffer().is_empty() {
+            return Err(strange("more than the answer"));
+        }
         let stream = self.stream.get_mut();
         match command {
             Command::Get(keys) => {
@@ -213,6 +217,21 @@ mod tests {
         assert_eq!(get(b"END\r\n").await.unwrap(), [None, None]);
         let nested = get(b"VALUE a 0 5\r\nEND\r\n\r\nEND\r\n").await.unwrap();
         assert_eq!(nested[0].as_deref(), Some(&b"END\r\n"[..]));
+    }
+
+    #[tokio::test]
+    async fn an_answer_too_many_is_not_taken_for_the_next_one() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        theirs
+            .write_all(b"END\r\nVALUE a 0 1\r\nx\r\nEND\r\n")
+            .await
+            .unwrap();
+        let mut connection = Connection {
+            stream: BufReader::new(Box::new(ours)),
+        };
+        let first = connection.ask(&Command::Get(&["a"])).await.unwrap();
+        assert_eq!(first, Reply::Values(vec![None]));
+        assert!(connection.ask(&Command::Get(&["a"])).await.is_err());
     }
 
     #[tokio::test]
