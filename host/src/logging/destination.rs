@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use tracing::Level;
 
 use super::queue::{Lost, Sink};
@@ -60,8 +62,8 @@ impl Target {
         let output = match self {
             Self::StandardError => Output::File(Lines::new(standard_error()?)),
             Self::File(path) => {
-                let file = File::options().append(true).create(true).open(path);
-                Output::File(Lines::new(file.map_err(|e| format!("cannot open {path}: {e}"))?))
+                let file = appended(Path::new(path)).map_err(|e| format!("cannot open {path}: {e}"))?;
+                Output::File(Lines::new(file))
             }
             Self::Syslog => Output::Syslog(Syslog {
                 path: Path::new(SYSLOG).to_owned(),
@@ -73,6 +75,20 @@ impl Target {
             output,
         })
     }
+}
+
+/// Opens a file to append to. A pipe nobody reads is an error: opening it would wait for a reader, without a
+/// word and before any request.
+fn appended(path: &Path) -> io::Result<File> {
+    let file = File::options()
+        .append(true)
+        .create(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    // Writing may wait: the log has a thread of its own.
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// A descriptor of our own: the standard library's handle has a lock, and a panic elsewhere that wants to
@@ -228,6 +244,18 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_pipe_nobody_reads_is_refused_and_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, fcntl_getfl, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        assert!(appended(&path).is_err());
+        let _reader = File::options().read(true).write(true).open(&path).unwrap();
+        let pipe = appended(&path).unwrap();
+        assert!(!fcntl_getfl(&pipe).unwrap().contains(OFlags::NONBLOCK));
     }
 
     #[test]
