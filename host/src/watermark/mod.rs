@@ -1,10 +1,10 @@
 //! A mark on every tile and every block of an export.
 //!
 //! Whether a block carries the mark, and where in it, follows from a hash of the image, the block's place
-//! and the mark ([`place`]): the same picture is the same wherever and whenever it is made, so caches and
+//! and the mark (`place`): the same picture is the same wherever and whenever it is made, so caches and
 //! several servers agree, and asking again gives no second position to average the mark away with.
 //!
-//! The mark is laid on finished pixels ([`blend`]): after everything else, before encoding. Opacity of the
+//! The mark is laid on finished pixels (`blend`): after everything else, before encoding. Opacity of the
 //! picture stays as it is. Nothing here reads files.
 
 mod blend;
