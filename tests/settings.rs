@@ -1,6 +1,8 @@
 //! What single settings change, seen in one reply each.
 
-use support::fixture::Images;
+use support::fixture::{Compression, Images, Layout, TiffFile};
+use support::image::{assert_close, assert_same};
+use support::picture::Picture;
 use support::server::run;
 
 /// The header and body of one reply of a host with these variables.
@@ -116,4 +118,38 @@ fn settings_without_effect_are_taken() {
     ];
     let output = run(["--check-config"], &variables);
     assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_delimiter_chooses_the_page_of_a_file() {
+    let images = Images::new();
+    let pages = [1, 2].map(|seed| Picture::photograph(300, 200, 3, seed));
+    let layout = Layout::default();
+    images.add("stack.tif", &TiffFile::of_levels(pages.to_vec(), layout));
+    let second = "/iiif/3/stack.tif@1/full/max/0/default.png";
+    let (head, body) = get(&images, &[("IIIF_DELIMITER", "@")], second);
+    assert!(head.contains("200 OK"), "{head}");
+    assert_same("page-1", &Picture::from_png(&body), &pages[1]);
+    // Without it the name is that of another file.
+    assert!(get(&images, &[], second).0.contains("404"));
+}
+
+#[test]
+fn stored_tiles_are_handed_on_unless_that_is_switched_off() {
+    let images = Images::new();
+    let layout = Layout {
+        compression: Compression::Jpeg(60),
+        ..Layout::default()
+    };
+    let file = TiffFile::pyramid(&Picture::photograph(1024, 1024, 3, 1), layout);
+    images.add("jpeg.tif", &file);
+    let (offset, length) = file.tile_data(0, 0);
+    let stored = &file.bytes[offset as usize..(offset + length) as usize];
+    let tile = "FIF=jpeg.tif&JTL=3,0";
+    assert!(get(&images, &[], tile).1 == stored, "the stored bytes");
+    let (head, encoded) = get(&images, &[("CODEC_PASSTHROUGH", "0")], tile);
+    assert!(head.contains("200 OK"), "{head}");
+    assert!(encoded != stored, "encoded anew");
+    let (encoded, stored) = (Picture::from_jpeg(&encoded), Picture::from_jpeg(stored));
+    assert_close("encoded-again", &encoded, &stored, 35.0);
 }
