@@ -12,6 +12,8 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use toml::de::{DeString, DeTable, DeValue};
@@ -42,18 +44,25 @@ pub(super) struct FileValue {
 /// Names that a file may hold besides the settings.
 const ADDRESSES: [&str; 2] = ["bind", "http"];
 
+/// Largest file that is read: names are compared with one another, which takes time with their length.
+const MAX_BYTES: u64 = 1 << 20;
+
 /// How alike two names have to be for one to be meant by the other, 0 to 1.
 const ALIKE: f64 = 0.75;
 
 impl FileValues {
     /// Reads a file. One that cannot be read is a problem like any other.
     pub(super) fn read(path: &Path) -> Self {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, &path.display().to_string()),
-            Err(error) => Self {
-                problems: vec![problem(path.display().to_string(), error.to_string())],
-                ..Self::default()
-            },
+        let unusable = |reason: String| Self {
+            problems: vec![problem(path.display().to_string(), reason)],
+            ..Self::default()
+        };
+        let mut text = String::new();
+        let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
+        match read {
+            Ok(_) if text.len() as u64 > MAX_BYTES => unusable(format!("is larger than {MAX_BYTES} bytes")),
+            Ok(_) => Self::parse(&text, &path.display().to_string()),
+            Err(error) => unusable(error.to_string()),
         }
     }
 
@@ -274,5 +283,19 @@ mod tests {
         let values = FileValues::read(Path::new("/nothing/here.toml"));
         assert_eq!(values.problems.len(), 1);
         assert_eq!(values.problems[0].name, "/nothing/here.toml");
+    }
+
+    #[test]
+    fn a_file_too_large_for_settings_is_a_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large.toml");
+        std::fs::write(&path, format!("{} = 1", "a".repeat(MAX_BYTES as usize))).unwrap();
+        let values = FileValues::read(&path);
+        assert_eq!(values.problems.len(), 1);
+        assert!(
+            values.problems[0].message.contains("larger than"),
+            "{:?}",
+            values.problems
+        );
     }
 }
