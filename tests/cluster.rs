@@ -60,16 +60,6 @@ fn count(server: &Server, name: &str) -> u64 {
     server.health()["memcached"][name].as_u64().unwrap()
 }
 
-/// How many pictures a host has made.
-fn made(server: &Server) -> u64 {
-    let metrics = server.client().get("/metrics").expect(200);
-    let text = String::from_utf8(metrics.body).unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("iiphost_pictures_total{origin=\"made\"} "));
-    line.unwrap().parse().unwrap()
-}
-
 #[test]
 fn pictures_of_a_host_that_is_gone_come_from_memcached() {
     let mut cluster = Cluster::start("2000");
@@ -80,7 +70,7 @@ fn pictures_of_a_host_that_is_gone_come_from_memcached() {
         let stored: u64 = cluster.nodes.iter().map(|node| count(node, "stored")).sum();
         (stored == COPIES as u64).then_some(())
     });
-    let of_each = [made(&cluster.nodes[0]), made(&cluster.nodes[1])];
+    let of_each = [cluster.nodes[0].pictures_made(), cluster.nodes[1].pictures_made()];
     assert_eq!(
         of_each.iter().sum::<u64>(),
         COPIES as u64,
@@ -93,7 +83,11 @@ fn pictures_of_a_host_that_is_gone_come_from_memcached() {
     for number in 0..COPIES {
         assert_same("taken", &cluster.ask(&format!("{number}.tif")), &cluster.photo);
     }
-    assert_eq!(made(&cluster.nodes[0]), of_each[0], "nothing was made again");
+    assert_eq!(
+        cluster.nodes[0].pictures_made(),
+        of_each[0],
+        "nothing was made again"
+    );
     assert_eq!(count(&cluster.nodes[0], "hits"), of_each[1]);
 }
 

@@ -34,16 +34,6 @@ fn wait_for_store(server: &Server, stored: u64) {
     });
 }
 
-/// How many pictures a host has made.
-fn made(server: &Server) -> u64 {
-    let metrics = server.client().get("/metrics").expect(200);
-    let text = String::from_utf8(metrics.body).unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("iiphost_pictures_total{origin=\"made\"} "));
-    line.unwrap().parse().unwrap()
-}
-
 #[test]
 fn what_one_node_has_made_the_other_takes_from_memcached() {
     let (images, _) = Images::with_photo();
@@ -63,7 +53,7 @@ fn what_one_node_has_made_the_other_takes_from_memcached() {
             assert_eq!(second.field(name), first.field(name), "{target} {name}");
         }
     }
-    assert_eq!((made(&one), made(&two)), (2, 0));
+    assert_eq!((one.pictures_made(), two.pictures_made()), (2, 0));
     assert_eq!(count(&two, "hits"), 2);
     // A second time it is in the memory of the node.
     let _ = two.client().get(PICTURE).expect(200);
@@ -280,9 +270,9 @@ fn a_purged_image_is_made_anew_on_every_node() {
     let two = node(&images, &address).start();
     let _ = two.client().get(PICTURE).expect(200);
     let _ = two.client().get(other).expect(200);
-    assert_eq!((made(&two), count(&two, "hits")), (1, 1));
+    assert_eq!((two.pictures_made(), count(&two, "hits")), (1, 1));
     // What it made after the purge is shared again.
     wait_for_store(&two, 1);
     let _ = one.client().get(PICTURE).expect(200);
-    assert_eq!((made(&one), count(&one, "hits")), (2, 1));
+    assert_eq!((one.pictures_made(), count(&one, "hits")), (2, 1));
 }

@@ -242,6 +242,21 @@ impl Server {
         self.client().get("/health").expect(200).json()
     }
 
+    /// How many pictures the host has made itself, as it counts them.
+    ///
+    /// # Panics
+    /// When it does not say.
+    #[must_use]
+    pub fn pictures_made(&self) -> u64 {
+        let metrics = self.client().get("/metrics").expect(200);
+        let line = metrics
+            .text()
+            .lines()
+            .find_map(|line| line.strip_prefix("iiphost_pictures_total{origin=\"made\"} "));
+        let count = line.and_then(|count| count.parse().ok());
+        count.expect("a count of pictures")
+    }
+
     /// Whether the process runs.
     #[must_use]
     pub fn is_alive(&mut self) -> bool {
@@ -251,6 +266,23 @@ impl Server {
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the host can be signaled");
+    }
+
+    /// Stops the host's threads, until [`Signal::CONT`], and waits for them to stand still: a signal is only on its way
+    /// when it has been sent.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+        let folder = format!("/proc/{}/task", self.child.id());
+        let stands = |task: std::io::Result<std::fs::DirEntry>| {
+            let path = task.expect("a thread of the host").path().join("stat");
+            let text = std::fs::read_to_string(path).expect("the state of a thread");
+            // The name before it may hold anything but ends with the last parenthesis.
+            text.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+        };
+        wait::until("every thread of the host is stopped", || {
+            let mut tasks = std::fs::read_dir(&folder).expect("the threads of the host");
+            tasks.all(stands).then_some(())
+        });
     }
 
     /// Waits for the host to end by itself.
