@@ -1,6 +1,6 @@
 //! The same picture as a master of each format that is served.
 
-use iiphost_openjpeg::test_encoder::{Recipe, encode_samples};
+use iiphost_codestream::test_encoder::{Recipe, encode_samples};
 
 use crate::fixture::{Images, Layout, TiffFile};
 use crate::picture::Picture;

@@ -277,7 +277,8 @@ impl Server {
             let path = task.expect("a thread of the host").path().join("stat");
             let text = std::fs::read_to_string(path).expect("the state of a thread");
             // The name before it may hold anything but ends with the last parenthesis.
-            text.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+            text.rsplit_once(") ")
+                .is_some_and(|(_, state)| state.starts_with('T'))
         };
         wait::until("every thread of the host is stopped", || {
             let mut tasks = std::fs::read_dir(&folder).expect("the threads of the host");

@@ -85,7 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn open(path: &str, ctx: &CallContext<'_>) -> Result<Box<dyn ImageReader>, Box<dyn Error>> {
     let file = std::fs::File::open(path)?;
     let len = file.metadata()?.len();
-    Ok(Jpeg2000Decoder.open(Arc::new(File(file, len)), ctx)?)
+    Ok(Jpeg2000Decoder::default().open(Arc::new(File(file, len)), ctx)?)
 }
 
 fn print(reader: &dyn ImageReader) {

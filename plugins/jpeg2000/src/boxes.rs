@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use iiphost_plugin_api::{ByteSource, CallContext, DecodeError, Resolution, ResolutionUnit};
 
-use iiphost_openjpeg::{Cursor, Fields};
+use iiphost_codestream::{Cursor, Fields};
 
 /// What a JP2 file starts with: the signature box (I.5.1).
 pub(crate) const SIGNATURE: [u8; 12] = *b"\0\0\0\x0cjP  \r\n\x87\n";

@@ -3,7 +3,7 @@
 use iiphost_plugin_api::{AlphaMode, ColorModel, DecodeError, SampleFormat};
 
 use crate::boxes::{ColorSpec, Definition, ImageHeader};
-use iiphost_openjpeg::Size;
+use iiphost_codestream::Size;
 
 /// Deepest sample the codec decodes.
 const MAX_BIT_DEPTH: u32 = 31;
@@ -335,7 +335,7 @@ fn lab_range(parameters: &[u8], channels: &[Channel]) -> LabRange {
 mod tests {
     use super::*;
     use crate::boxes::{Mapping, Palette};
-    use iiphost_openjpeg::Component;
+    use iiphost_codestream::Component;
     use iiphost_plugin_api::ErrorKind;
 
     fn size(depths: &[u32]) -> Size {

@@ -4,15 +4,38 @@ use std::sync::Arc;
 
 use iiphost_plugin_api::{
     ByteSource, Claim, DecodeError, FileHead, FormatInfo, ImageDecoder, ImageReader, ModuleInfo, OpenContext,
-    Options, Threading, capability,
+    OptionKind, OptionSpec, Options, Threading, capability,
 };
+
+use iiphost_codestream::Store;
 
 use crate::probe;
 use crate::reader::Jpeg2000Reader;
 
+/// Name of the option for what is kept between reads.
+const KEEP_MB: &str = "keep_mb";
+
+/// Megabytes kept without the option: the blocks of some hundred tiles.
+const DEFAULT_KEEP_MB: u64 = 48;
+
 /// Decoder for JP2, JPX, JPH and bare codestreams.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Jpeg2000Decoder;
+#[derive(Clone, Debug)]
+pub struct Jpeg2000Decoder {
+    /// Packet indexes and decoded blocks of all open images.
+    store: Arc<Store>,
+}
+
+impl Default for Jpeg2000Decoder {
+    fn default() -> Self {
+        Self {
+            store: store(DEFAULT_KEEP_MB),
+        }
+    }
+}
+
+fn store(megabytes: u64) -> Arc<Store> {
+    Store::new(usize::try_from(megabytes << 20).unwrap_or(usize::MAX))
+}
 
 impl ImageDecoder for Jpeg2000Decoder {
     fn describe(&self) -> ModuleInfo {
@@ -29,12 +52,23 @@ impl ImageDecoder for Jpeg2000Decoder {
                 FormatInfo::new("HTJ2K codestream", "image/jphc", &["jhc"]),
             ],
             capabilities: vec![capability::REGIONS, capability::QUALITY_LAYERS],
-            options: Vec::new(),
+            options: vec![OptionSpec {
+                name: KEEP_MB.into(),
+                kind: OptionKind::Integer,
+                default: DEFAULT_KEEP_MB.to_string(),
+                description:
+                    "Megabytes of packet indexes and decoded code-blocks kept between reads, for all images; \
+                              0 keeps none."
+                        .into(),
+            }],
             threading: Threading::Reentrant,
         }
     }
 
-    fn configure(&mut self, _options: &Options) -> Result<(), DecodeError> {
+    fn configure(&mut self, options: &Options) -> Result<(), DecodeError> {
+        if let Some(megabytes) = options.integer(KEEP_MB, 0..=65_536)? {
+            self.store = store(megabytes);
+        }
         Ok(())
     }
 
@@ -47,7 +81,7 @@ impl ImageDecoder for Jpeg2000Decoder {
         source: Arc<dyn ByteSource>,
         ctx: &OpenContext<'_>,
     ) -> Result<Box<dyn ImageReader>, DecodeError> {
-        Ok(Box::new(Jpeg2000Reader::open(source, ctx)?))
+        Ok(Box::new(Jpeg2000Reader::open(source, &self.store, ctx)?))
     }
 }
 
@@ -55,7 +89,7 @@ impl ImageDecoder for Jpeg2000Decoder {
 mod tests {
     use super::*;
     use crate::boxes::tests::{enumerated, jp2};
-    use iiphost_openjpeg::test_encoder::{Recipe, encode};
+    use iiphost_codestream::test_encoder::{Recipe, encode};
     use iiphost_plugin_api::conformance::Kit;
 
     #[test]
@@ -70,7 +104,7 @@ mod tests {
             irreversible: true,
             ..Recipe::new(280, 60, 3, 8)
         };
-        Kit::new(|| Ok(Box::new(Jpeg2000Decoder)))
+        Kit::new(|| Ok(Box::new(Jpeg2000Decoder::default())))
             .with_sample("tiled.jp2", jp2(&[enumerated(16)], &encode(&tiled), &[]))
             .with_sample("deep.j2k", encode(&Recipe::new(70, 50, 1, 16)))
             .with_sample("lossy.j2k", encode(&lossy))

@@ -1,6 +1,6 @@
 //! The sizes of an image: reductions of the codestream, then averages of the smallest one.
 
-use iiphost_openjpeg::Size;
+use iiphost_codestream::Size;
 
 /// Side of the tiles reported, whatever tiles the codestream has.
 pub(crate) const TILE_PX: u32 = 256;
@@ -86,7 +86,7 @@ fn has_samples(size: &Size, reduction: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iiphost_openjpeg::Component;
+    use iiphost_codestream::Component;
 
     fn sizes(image: [u32; 4], dx: u32, decompositions: u32) -> Vec<(u32, u32, u32, u32)> {
         let component = Component {

@@ -2,7 +2,7 @@
 //!
 //! `probe` claims a file by its first bytes. Opening reads headers alone: `boxes` takes the file apart,
 //! `color` works out which bands come out of its codestream, `levels` which sizes. `picture` reads a region of
-//! a level: `iiphost_openjpeg` decodes, `unpack` makes pixels of the page, `average` makes sizes the codestream
+//! a level: `iiphost_codestream` decodes, `unpack` makes pixels of the page, `average` makes sizes the codestream
 //! does not have. Nothing decoded is kept: the estimate of a read says that neighbors cost less together,
 //! and the host joins them.
 //!
@@ -22,4 +22,4 @@ mod unpack;
 
 pub use decoder::Jpeg2000Decoder;
 
-iiphost_plugin_api::export_decoder!(Jpeg2000Decoder);
+iiphost_plugin_api::export_decoder!(Jpeg2000Decoder::default());

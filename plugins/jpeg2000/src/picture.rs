@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use iiphost_openjpeg::{Codestream, Component, MainHeader, Wanted};
+use iiphost_codestream::{Codestream, Component, MainHeader, Wanted};
 use iiphost_plugin_api::{
     AlphaMode, ByteSource, ColorModel, Cost, DecodeError, ErrorKind, ReadContext, Region,
 };

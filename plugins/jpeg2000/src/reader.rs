@@ -8,7 +8,7 @@ use iiphost_plugin_api::{
     PixelBuffer, ReadContext, ReadRequest, Region,
 };
 
-use iiphost_openjpeg::{Codestream, Cursor, MainHeader};
+use iiphost_codestream::{Codestream, Cursor, MainHeader, Store};
 
 use crate::boxes::{Container, Family};
 use crate::color::Bands;
@@ -37,9 +37,13 @@ pub(crate) struct Jpeg2000Reader {
 
 impl Jpeg2000Reader {
     /// Reads the headers of a file.
-    pub(crate) fn open(source: Arc<dyn ByteSource>, ctx: &OpenContext<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn open(
+        source: Arc<dyn ByteSource>,
+        store: &Arc<Store>,
+        ctx: &OpenContext<'_>,
+    ) -> Result<Self, DecodeError> {
         let container = Container::read(&*source, ctx)?;
-        let codestream = Codestream::open(&*source, container.codestream.clone(), ctx)?;
+        let codestream = Codestream::open(&*source, container.codestream.clone(), ctx)?.with_store(store);
         let main = codestream.header();
         let Container {
             family,
@@ -227,8 +231,8 @@ mod tests {
     use super::*;
     use crate::boxes::tests::{boxed, enumerated, jp2};
     use crate::levels::ceil_shift;
-    use iiphost_openjpeg::test_encoder::{PROG_ORDER, Recipe, encode};
-    use iiphost_openjpeg::{Job, Splice};
+    use iiphost_codestream::test_encoder::{PROG_ORDER, Recipe, encode};
+    use iiphost_codestream::{Job, Splice};
     use iiphost_plugin_api::{
         AlphaMode, CallContext, ColorModel, ErrorKind, HostServices, Limits, LogLevel, PlainServices,
     };
@@ -257,7 +261,7 @@ mod tests {
     fn open(file: &[u8]) -> Result<Jpeg2000Reader, DecodeError> {
         let services = PlainServices::default();
         let ctx = CallContext::new(Limits::default(), &services);
-        Jpeg2000Reader::open(Arc::new(file.to_vec()), &ctx)
+        Jpeg2000Reader::open(Arc::new(file.to_vec()), &Store::new(1 << 22), &ctx)
     }
 
     fn read_with(
@@ -315,7 +319,7 @@ mod tests {
             area: main.size.image,
             threads: 1,
         };
-        let decoded = iiphost_openjpeg::decode(&splice, &job, &ctx).unwrap();
+        let decoded = iiphost_codestream::decode(&splice, &job, &ctx).unwrap();
         let planes = (0..main.size.components.len()).map(|i| {
             let plane = decoded.plane(i).unwrap();
             (plane.width, plane.height, plane.samples.to_vec())

@@ -8,7 +8,7 @@ use iiphost_plugin_api::{DecodeError, ErrorKind};
 use crate::color::{Bands, Channel, LabRange, Transform};
 use crate::levels::{Level, ceil_shift};
 use crate::pixels::Pixels;
-use iiphost_openjpeg::{Component, Decoded, Plane};
+use iiphost_codestream::{Component, Decoded, Plane};
 
 /// Where the samples of a decode lie.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use iiphost_openjpeg::{Codestream, Component, Plane, Wanted};
+use iiphost_codestream::{Codestream, Component, Plane, Wanted};
 use iiphost_plugin_api::{ByteSource, DecodeError, ReadContext};
 
 use crate::layout::{Layout, SampleKind};
@@ -196,7 +196,7 @@ impl Spread<'_> {
 mod tests {
     use crate::ifd::ByteOrder;
     use crate::test_file::{Image, container, open, read_level, write};
-    use iiphost_openjpeg::test_encoder::{Recipe, encode};
+    use iiphost_codestream::test_encoder::{Recipe, encode};
     use iiphost_plugin_api::{ColorModel, DecodeError, ErrorKind, SampleFormat};
 
     /// 40 x 24 pixels in tiles of 32 x 32, all of them alike.

@@ -42,6 +42,14 @@ pub struct Recipe {
     pub tile_lengths: bool,
     /// SOP and EPH markers.
     pub resync: bool,
+    /// Coding style of blocks, the bits of Table A.19.
+    pub style: u8,
+    /// Sides of code-blocks.
+    pub block: (u32, u32),
+    /// A component of interest, and the planes it is moved up.
+    pub roi: Option<(u32, u32)>,
+    /// A second order of packets, from the second resolution on.
+    pub then: Option<PROG_ORDER>,
 }
 
 impl Recipe {
@@ -63,6 +71,10 @@ impl Recipe {
             packet_lengths: false,
             tile_lengths: false,
             resync: false,
+            style: 0,
+            block: (64, 64),
+            roi: None,
+            then: None,
         }
     }
 
@@ -171,6 +183,22 @@ pub fn encode_samples(recipe: &Recipe, sample_at: impl Fn(usize, u32, u32) -> u3
     }
     if recipe.resync {
         parameters.csty |= 6;
+    }
+    parameters.mode = i32::from(recipe.style);
+    (parameters.cblockw_init, parameters.cblockh_init) = (recipe.block.0 as i32, recipe.block.1 as i32);
+    if let Some((component, shift)) = recipe.roi {
+        (parameters.roi_compno, parameters.roi_shift) = (component as i32, shift as i32);
+    }
+    if let Some(then) = recipe.then {
+        let orders = [(0, 1, recipe.progression), (1, recipe.decompositions + 1, then)];
+        parameters.numpocs = 2;
+        for (poc, (first, end, order)) in parameters.POC.iter_mut().zip(orders) {
+            poc.tile = 1;
+            (poc.resno0, poc.resno1) = (first, end);
+            (poc.compno0, poc.compno1) = (0, recipe.depths.len() as u32);
+            poc.layno1 = recipe.layers;
+            poc.prg1 = order;
+        }
     }
     let mut out = Output::default();
     // SAFETY: no pointers.

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
 use parking_lot::Mutex;
 
-use crate::codec::{self, Decoded, Job};
+use crate::decoded::{Decoded, Planes};
+use crate::engine::Engine;
 use crate::header::MainHeader;
+use crate::openjpeg::{self, Job};
 use crate::splice::Splice;
+use crate::store::Store;
 use crate::tile_index::TileIndex;
 
 /// End of codestream, behind the pieces put together.
@@ -55,8 +58,9 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Codestream {
     header: MainHeader,
-    /// Built at the first decode of an image with several tiles; `Some(None)` where it cannot be.
+    /// Built at the first decode; `Some(None)` where it cannot be.
     index: Mutex<Option<Option<Arc<TileIndex>>>>,
+    engine: Engine,
 }
 
 impl Codestream {
@@ -70,10 +74,19 @@ impl Codestream {
         range: Range<u64>,
         ctx: &CallContext<'_>,
     ) -> Result<Self, DecodeError> {
+        let header = MainHeader::read(source, range, ctx)?;
         Ok(Self {
-            header: MainHeader::read(source, range, ctx)?,
+            engine: Engine::new(&header, Store::new(0)),
+            header,
             index: Mutex::new(None),
         })
+    }
+
+    /// Keeps what it decodes in a store, for later decodes.
+    #[must_use]
+    pub fn with_store(mut self, store: &Arc<Store>) -> Self {
+        self.engine = Engine::new(&self.header, store.clone());
+        self
     }
 
     /// What the main header says.
@@ -97,9 +110,22 @@ impl Codestream {
     ) -> Result<Option<Decoded>, DecodeError> {
         ctx.checkpoint()?;
         let index = self.index(source, ctx)?;
+        if let Some(index) = index.as_ref().filter(|index| index.broken.is_none())
+            && self.engine.takes()
+        {
+            let parts = |tile| (tile, index.parts(tile).collect());
+            let tiles: Vec<_> = self.tiles(wanted.area).map(parts).collect();
+            if let Ok(samples) = self.engine.decode(source, &self.header, &tiles, wanted, ctx)? {
+                return Ok(Some(Decoded {
+                    planes: Planes::Own(samples),
+                    complaints: Vec::new(),
+                }));
+            }
+        }
         let mut splice = Splice::new(source);
         splice.push_bytes(&self.header.bytes);
-        match &index {
+        let whole = self.header.size.tile_grid() == [1, 1];
+        match index.as_ref().filter(|_| !whole) {
             None => splice.push_range(self.header.tile_parts.clone()),
             Some(index) => {
                 let header_len = splice.len();
@@ -121,8 +147,8 @@ impl Codestream {
             area: wanted.area,
             threads: ctx.limits.max_threads,
         };
-        let mut decoded = codec::decode(&splice, &job, ctx)?;
-        if let Some(broken) = index.and_then(|index| index.broken.clone()) {
+        let mut decoded = openjpeg::decode(&splice, &job, ctx)?;
+        if let Some(broken) = index.filter(|_| !whole).and_then(|index| index.broken.clone()) {
             decoded.complaints.insert(0, format!("it ends early: {broken}"));
         }
         Ok(Some(decoded))
@@ -254,7 +280,7 @@ impl Codestream {
         source: &dyn ByteSource,
         ctx: &CallContext<'_>,
     ) -> Result<Option<Arc<TileIndex>>, DecodeError> {
-        if self.header.size.tile_grid() == [1, 1] || self.header.packed_headers {
+        if self.header.packed_headers {
             return Ok(None);
         }
         // Held while the index is built: others need it too, and building it takes milliseconds.

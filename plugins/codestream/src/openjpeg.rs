@@ -1,4 +1,4 @@
-//! The binding to OpenJPEG: the only file of the module that talks to C.
+//! The binding to OpenJPEG: the only file of the library that talks to C.
 //!
 //! One [`decode`] is one life of an OpenJPEG codec: header, area, pixels. Nothing of it is kept, because
 //! the library offers no second decode of a codestream with several tiles.
@@ -14,6 +14,8 @@ use iiphost_plugin_api::{CallContext, DecodeError, ErrorKind};
 use openjpeg_sys as opj;
 use parking_lot::Mutex;
 
+use crate::Plane;
+use crate::decoded::{Decoded, Planes};
 use crate::splice::Splice;
 
 /// Bytes the library asks for at once while it reads markers; packet data is read in one piece.
@@ -36,49 +38,6 @@ pub struct Job {
     pub area: [u32; 4],
     /// Threads, the caller's included.
     pub threads: u32,
-}
-
-/// Decoded samples of one component.
-#[derive(Clone, Copy, Debug)]
-pub struct Plane<'a> {
-    /// Columns.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-    /// `width * height` samples, as stored (signed ones are signed).
-    pub samples: &'a [i32],
-}
-
-/// The pixels of one decode.
-pub struct Decoded {
-    image: Image,
-    /// What the library found wrong with the file, empty for a sound one.
-    pub complaints: Vec<String>,
-}
-
-impl Decoded {
-    /// The samples of a component, `None` if there is no such component or it has no samples.
-    pub fn plane(&self, component: usize) -> Option<Plane<'_>> {
-        let image = self.image.get();
-        if image.comps.is_null() {
-            return None;
-        }
-        // SAFETY: `comps` points to `numcomps` components, alive as long as the image.
-        let comps = unsafe { std::slice::from_raw_parts(image.comps, image.numcomps as usize) };
-        let comp = comps.get(component)?;
-        if comp.data.is_null() {
-            return None;
-        }
-        let len = (comp.w as usize).checked_mul(comp.h as usize)?;
-        // SAFETY: after a successful decode `data` holds `w * h` samples (opj_image_comp_t), written by the
-        // library or cleared by it; the slice borrows from `self`, which owns the image.
-        let samples = unsafe { std::slice::from_raw_parts(comp.data, len) };
-        Some(Plane {
-            width: comp.w,
-            height: comp.h,
-            samples,
-        })
-    }
 }
 
 /// Decodes an area of a codestream.
@@ -107,7 +66,7 @@ pub fn decode(source: &Splice<'_>, job: &Job, ctx: &CallContext<'_>) -> Result<D
     let Messages { errors, warnings } = messages.into_inner();
     match outcome {
         Some(image) => Ok(Decoded {
-            image,
+            planes: Planes::Library(image),
             complaints: errors.into_iter().chain(warnings).collect(),
         }),
         // The first message names the cause, later ones only who passed it on.
@@ -159,7 +118,7 @@ fn done(result: opj::OPJ_BOOL) -> Option<()> {
 }
 
 /// An image owned by this side.
-struct Image(NonNull<opj::opj_image_t>);
+pub(crate) struct Image(NonNull<opj::opj_image_t>);
 
 // SAFETY: an image is plain memory without ties to the thread or the codec that made it; it is only
 // read once `decode` has returned.
@@ -171,6 +130,29 @@ impl Image {
     fn get(&self) -> &opj::opj_image_t {
         // SAFETY: the pointer came from the library, is owned by `self` and freed only in `drop`.
         unsafe { self.0.as_ref() }
+    }
+
+    /// The samples of a component, `None` if there is no such component or it has no samples.
+    pub(crate) fn plane(&self, component: usize) -> Option<Plane<'_>> {
+        let image = self.get();
+        if image.comps.is_null() {
+            return None;
+        }
+        // SAFETY: `comps` points to `numcomps` components, alive as long as the image.
+        let comps = unsafe { std::slice::from_raw_parts(image.comps, image.numcomps as usize) };
+        let comp = comps.get(component)?;
+        if comp.data.is_null() {
+            return None;
+        }
+        let len = (comp.w as usize).checked_mul(comp.h as usize)?;
+        // SAFETY: after a successful decode `data` holds `w * h` samples (opj_image_comp_t), written by the
+        // library or cleared by it; the slice borrows from `self`, which owns the image.
+        let samples = unsafe { std::slice::from_raw_parts(comp.data, len) };
+        Some(Plane {
+            width: comp.w,
+            height: comp.h,
+            samples,
+        })
     }
 }
 

@@ -7,14 +7,14 @@ use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
 use crate::bytes::{Cursor, Fields};
 use crate::tile_parts::TileParts;
 
-const SOC: u16 = 0xff4f;
+pub(crate) const SOC: u16 = 0xff4f;
 const CAP: u16 = 0xff50;
 const SIZ: u16 = 0xff51;
 pub(crate) const COD: u16 = 0xff52;
 pub(crate) const COC: u16 = 0xff53;
 const TLM: u16 = 0xff55;
 const PLM: u16 = 0xff57;
-const QCD: u16 = 0xff5c;
+pub(crate) const QCD: u16 = 0xff5c;
 const PPM: u16 = 0xff60;
 const COM: u16 = 0xff64;
 pub(crate) const SOT: u16 = 0xff90;
