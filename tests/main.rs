@@ -44,4 +44,5 @@ mod zoomify;
 // Pictures as other programs read them.
 mod color;
 mod output;
+mod round_trips;
 mod watermark;
