@@ -24,6 +24,7 @@ mod http;
 mod iiif;
 mod iip;
 mod iip_sessions;
+mod large_replies;
 mod load;
 mod masters;
 mod memcached;
