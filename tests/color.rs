@@ -46,12 +46,14 @@ fn differences(shown: &[[f64; 3]], expected: &[[f64; 3]]) -> (f64, f64) {
     )
 }
 
-/// What Little CMS makes of colors: one line a color in, red, green and blue of 0 to 255 out.
+/// What Little CMS makes of colors, relative to white: asked for a perceptual conversion it would compensate for the
+/// black point, because its own sRGB is of version 4, which the host does not do. The profiles here have one table for
+/// both. One line a color in, red, green and blue of 0 to 255 out.
 fn lcms(profile: &std::path::Path, lines: &str) -> Vec<[f64; 3]> {
     let input = format!("-i{}", profile.display());
     let out = tool::run_with(
         "transicc",
-        [input.as_str(), "-o*sRGB", "-t0", "-n", "-s", "-c0"],
+        [input.as_str(), "-o*sRGB", "-t1", "-n", "-s", "-c0"],
         lines.as_bytes(),
     );
     let colors: Vec<[f64; 3]> = String::from_utf8_lossy(&out)
@@ -193,8 +195,7 @@ fn inks_are_shown_by_their_profile() {
                 + "\n"
         })
         .collect();
-    // Exactly, while the host interpolates in a table of the whole way: the differences are in the darkest
-    // colors, beyond sRGB.
+    // Exactly, while the host interpolates in a table of the whole way.
     let expected = lcms(&images.path("press.icc"), &lines);
     let server = Settings::new(images.folder()).with("MAX_CVT", "-1").start();
     for name in ["inks.tif", "deep.tif"] {
@@ -204,7 +205,7 @@ fn inks_are_shown_by_their_profile() {
             .expect(200);
         let (mean, most) = differences(&middles(&reply.picture()), &expected);
         assert!(
-            mean < 0.8 && most < 2.8,
+            mean < 0.4 && most < 1.3,
             "{name}: ΔE2000 {mean:.2}, at most {most:.2}"
         );
         assert!(
@@ -235,7 +236,7 @@ fn inks_are_shown_by_their_profile() {
     );
     let (mean, most) = differences(&tile, &expected[..tile.len()]);
     assert!(
-        tile.len() == 32 && mean < 0.8 && most < 2.8,
+        tile.len() == 32 && mean < 0.4 && most < 1.3,
         "tile: ΔE2000 {mean:.2}, at most {most:.2}"
     );
 }

@@ -24,6 +24,7 @@ mod http;
 mod iiif;
 mod iip;
 mod iip_sessions;
+mod large_replies;
 mod load;
 mod masters;
 mod memcached;
@@ -44,4 +45,5 @@ mod zoomify;
 // Pictures as other programs read them.
 mod color;
 mod output;
+mod round_trips;
 mod watermark;

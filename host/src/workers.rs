@@ -349,19 +349,30 @@ impl Workers {
         urgency: Urgency,
         job: impl FnOnce() + Send + 'static,
     ) -> Result<(), QueueFull> {
+        self.push(urgency, self.limit, Box::new(job))
+    }
+
+    /// Queues a part of an export that has begun. It is not refused: whoever has begun a reply cannot take it back,
+    /// and has one part or two waiting at most.
+    pub fn submit_part(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) {
+        // Without a limit nothing is refused.
+        let _ = self.push(Urgency::Export, usize::MAX, Box::new(job));
+    }
+
+    fn push(self: &Arc<Self>, urgency: Urgency, limit: usize, job: Job) -> Result<(), QueueFull> {
         {
             let mut queue = self.queue.lock();
-            if queue.len() >= self.limit {
+            if queue.len() >= limit {
                 return Err(QueueFull {
                     waiting: queue.len(),
-                    limit: self.limit,
+                    limit,
                 });
             }
             let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
             queue.push(Queued {
                 order: Reverse((urgency, sequence)),
                 since: Instant::now(),
-                job: Box::new(job),
+                job,
             });
             if urgency == Urgency::Tile {
                 self.urgent.fetch_add(1, Ordering::Relaxed);

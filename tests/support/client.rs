@@ -148,6 +148,38 @@ impl Connection {
         }
     }
 
+    /// Reads the reply to a GET as far as it comes; tells whether that was to its end.
+    #[must_use]
+    pub fn receive_what_comes(&mut self) -> (Reply, bool) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let read = self
+                .stream
+                .read_until(b'\n', &mut head)
+                .expect("a header in time");
+            assert!(read > 0, "the connection ended inside a header: {head:?}");
+        }
+        let mut reply = Reply::parse(&head, Vec::new());
+        assert_eq!(reply.header("Transfer-Encoding"), Some("chunked"));
+        loop {
+            let mut line = String::new();
+            // A connection that is reset has ended as well.
+            if self.stream.read_line(&mut line).is_err() || !line.ends_with("\r\n") {
+                return (reply, false);
+            }
+            let size = usize::from_str_radix(line.trim_end(), 16).expect("the size of a chunk");
+            let mut chunk = vec![0; size + 2];
+            if self.stream.read_exact(&mut chunk).is_err() {
+                return (reply, false);
+            }
+            chunk.truncate(size);
+            if size == 0 {
+                return (reply, true);
+            }
+            reply.body.extend_from_slice(&chunk);
+        }
+    }
+
     /// The server has closed this connection, with nothing left to read.
     ///
     /// # Panics

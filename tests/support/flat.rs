@@ -63,6 +63,15 @@ impl FlatTiff {
         self.put(tag, SHORT, values.len() as u32, bytes);
     }
 
+    /// What the bands behind the colors are: 0 data, 1 opacity the colors are multiplied by, 2 opacity.
+    #[must_use]
+    pub fn extra_samples(mut self, meanings: &[u16]) -> Self {
+        if !meanings.is_empty() {
+            self.shorts(338, meanings);
+        }
+        self
+    }
+
     /// An ICC profile.
     #[must_use]
     pub fn icc(mut self, profile: &[u8]) -> Self {

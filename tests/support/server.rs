@@ -304,13 +304,23 @@ impl Server {
     /// Memory the host has in use, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory the host has had in use, in bytes.
+    #[must_use]
+    pub fn peak_memory_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let text = std::fs::read_to_string(path).expect("the state of a running process");
-        let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        let line = text.lines().find_map(|l| l.strip_prefix(name));
         let number = line.and_then(|l| l.trim().strip_suffix(" kB"));
         number
             .and_then(|n| n.trim().parse::<u64>().ok())
-            .expect("VmRSS in kB")
+            .unwrap_or_else(|| panic!("{name} in kB"))
             * 1024
     }
 }

@@ -71,3 +71,23 @@ pub fn vips_samples(file: &Path) -> Vec<u8> {
     run("vips", [OsStr::new("rawsave"), file.as_os_str(), raw.as_os_str()]);
     std::fs::read(&raw).expect("what vips wrote")
 }
+
+/// The samples of picture files of one size and kind, one after the other, as libvips reads them in one process.
+///
+/// # Panics
+/// As [`run`].
+#[must_use]
+pub fn vips_samples_of(files: &[&Path], raw: &Path) -> Vec<u8> {
+    let list: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    run(
+        "vips",
+        [
+            OsStr::new("arrayjoin"),
+            OsStr::new(&list.join(" ")),
+            raw.as_os_str(),
+            OsStr::new("--across"),
+            OsStr::new("1"),
+        ],
+    );
+    std::fs::read(raw).expect("what vips wrote")
+}

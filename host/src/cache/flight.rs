@@ -124,8 +124,9 @@ impl<V: Clone> Waiter<V> {
         self.flight.abandoned.clone()
     }
 
-    /// Waits for the result; `None` if the worker was lost without giving one.
-    pub async fn wait(mut self) -> Option<V> {
+    /// Waits for the result; `None` if the worker was lost without giving one. Who waited still counts as waiting: work
+    /// that goes on after its result is abandoned only when all have let go.
+    pub async fn wait(&mut self) -> Option<V> {
         let value = self.result.wait_for(Option::is_some).await.ok()?;
         value.clone()
     }
@@ -146,13 +147,15 @@ mod tests {
     #[tokio::test]
     async fn all_who_wait_get_the_result_of_one_piece_of_work() {
         let flights = Flights::new();
-        let (first, leads) = flights.join(b"k");
+        let (mut first, leads) = flights.join(b"k");
         assert!(leads);
-        let (second, leads) = flights.join(b"k");
+        let (mut second, leads) = flights.join(b"k");
         assert!(!leads);
         let ticket = first.ticket();
         flights.finish(b"k", &ticket, 7);
         assert_eq!((first.wait().await, second.wait().await), (Some(7), Some(7)));
+        drop(first);
+        assert!(!second.abandoned().load(Ordering::Acquire));
         assert!(flights.is_empty());
         assert!(flights.join(b"k").1);
     }
@@ -177,7 +180,7 @@ mod tests {
         assert!(!abandoned.load(Ordering::Acquire));
         drop(second);
         assert!(abandoned.load(Ordering::Acquire));
-        let (third, leads) = flights.join(b"k");
+        let (mut third, leads) = flights.join(b"k");
         assert!(leads);
         // The abandoned work ends late: it must not answer for the new one.
         flights.finish(b"k", &ticket, 1);

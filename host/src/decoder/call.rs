@@ -32,6 +32,12 @@ impl CallScope {
         Self::new(Instant::now() + time, Arc::default())
     }
 
+    /// The same work with another deadline.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self::new(deadline, self.abandoned.clone())
+    }
+
     /// When the work must have ended.
     #[must_use]
     pub fn deadline(&self) -> Instant {

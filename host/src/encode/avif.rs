@@ -10,7 +10,7 @@ use rav1e::prelude::{
 use rav1e::{Config, Context, EncoderConfig};
 
 use super::avif_container::{self, Chroma, Picture};
-use super::control::aside;
+use super::control::{Pace, aside};
 use super::{Control, Encoded, Encoder, Metadata, Settings, contained, fault};
 use crate::error::Error;
 use crate::limits::Size;
@@ -22,7 +22,7 @@ pub(super) struct AvifEncoder;
 impl Encoder for AvifEncoder {
     fn encode(
         &self,
-        raster: &Raster,
+        raster: Raster,
         settings: &Settings,
         metadata: &Metadata,
         control: Control<'_>,
@@ -30,26 +30,28 @@ impl Encoder for AvifEncoder {
         let &Settings::Avif { quality } = settings else {
             return Err(fault(format!("{settings:?} for an AVIF")));
         };
-        let work = || match &raster.samples {
-            Samples::U8(v) => planes_and_streams(v, raster, quality, metadata.icc.is_some(), u8::from),
+        let (size, has_profile) = (raster.size, metadata.icc.is_some());
+        let deep = matches!(raster.samples, Samples::U16(_));
+        let work = move || match &raster.samples {
+            Samples::U8(v) => planes_and_streams(v, &raster, quality, has_profile, u8::from),
             Samples::U16(v) => {
                 let shift = raster.bit_depth.saturating_sub(10).min(15);
                 let fill = 10_u32.saturating_sub(raster.bit_depth);
                 // 9 bits and fewer become 10: rare enough for the simple way.
                 let ten = move |v: u16| ((v >> shift) << fill).min(1023);
-                planes_and_streams(v, raster, quality, metadata.icc.is_some(), ten)
+                planes_and_streams(v, &raster, quality, has_profile, ten)
             }
             other => Err(fault(format!("{:?} samples for an AVIF", other.format()))),
         };
-        let streams = if raster.size.pixels() < TWO_TILES_PIXELS {
+        let streams = if size.pixels() < TWO_TILES_PIXELS {
             work()?
         } else {
-            aside(control, work)?
+            aside(control, size.pixels(), &PACE, work)?
         };
         let bytes = avif_container::write(&Picture {
-            size: raster.size,
+            size,
             chroma: streams.chroma,
-            deep: matches!(raster.samples, Samples::U16(_)),
+            deep,
             color: &streams.color,
             alpha: streams.alpha.as_deref(),
             icc: metadata.icc.as_deref(),
@@ -63,6 +65,8 @@ impl Encoder for AvifEncoder {
         })
     }
 }
+
+static PACE: Pace = Pace::unknown();
 
 /// The AV1 pictures of a file.
 struct Streams {
@@ -303,7 +307,12 @@ mod tests {
 
     fn file(raster: &Raster, quality: u8, metadata: &Metadata) -> Vec<u8> {
         AvifEncoder
-            .encode(raster, &Settings::Avif { quality }, metadata, Control::NONE)
+            .encode(
+                raster.clone(),
+                &Settings::Avif { quality },
+                metadata,
+                Control::NONE,
+            )
             .unwrap()
             .bytes
     }

@@ -4,9 +4,10 @@
 //! smaller files switched off: they cost several times the encoding. Without the feature a pure Rust
 //! encoder writes the same tables. Either writes only what follows the header; that is ours.
 
-use std::io;
+use std::io::{self, Write};
 
-use super::{Control, Encoded, Encoder, Metadata, Settings, bytes_of, fault, jpeg_markers};
+use super::rows::AtOnce;
+use super::{Control, Encoded, Encoder, Metadata, RowEncoder, Rows, Settings, Shape, fault, jpeg_markers};
 use crate::error::Error;
 use crate::raster::Raster;
 
@@ -16,27 +17,48 @@ pub(super) struct JpegEncoder;
 impl Encoder for JpegEncoder {
     fn encode(
         &self,
-        raster: &Raster,
+        raster: Raster,
         settings: &Settings,
         metadata: &Metadata,
         control: Control<'_>,
     ) -> Result<Encoded, Error> {
+        let shape = Shape::of(&raster);
+        // An eighth of the samples is a usual size at the default quality; more is grown.
+        let mut bytes = Vec::with_capacity((shape.bytes() / 8).min(1 << 24) + 4096);
+        let left_out = self.encode_rows(
+            &shape,
+            &mut AtOnce::new(&raster),
+            settings,
+            metadata,
+            control,
+            &mut bytes,
+        )?;
+        Ok(Encoded { bytes, left_out })
+    }
+}
+
+impl RowEncoder for JpegEncoder {
+    fn encode_rows(
+        &self,
+        shape: &Shape,
+        rows: &mut dyn Rows,
+        settings: &Settings,
+        metadata: &Metadata,
+        control: Control<'_>,
+        out: &mut dyn Write,
+    ) -> Result<Vec<String>, Error> {
         let &Settings::Jpeg { quality } = settings else {
             return Err(fault(format!("{settings:?} for a JPEG")));
         };
         let mut left_out = Vec::new();
-        let mut out = jpeg_markers::header(metadata, &mut left_out);
-        // An eighth of the samples is a usual size at the default quality; more is grown.
-        out.reserve((bytes_of(raster)?.len() / 8).min(1 << 24) + 4096);
+        let header = jpeg_markers::header(metadata, &mut left_out);
+        out.write_all(&header).map_err(|e| fault(format!("jpeg: {e}")))?;
         let body = AfterHeader::new(out);
         #[cfg(feature = "mozjpeg")]
-        let body = turbo::compress(raster, quality, body, control)?;
+        turbo::compress(shape, rows, quality, body, control)?;
         #[cfg(not(feature = "mozjpeg"))]
-        let body = pure::compress(raster, quality, body, control)?;
-        Ok(Encoded {
-            bytes: body.out,
-            left_out,
-        })
+        pure::compress(shape, rows, quality, body, control)?;
+        Ok(left_out)
     }
 }
 
@@ -47,13 +69,13 @@ const FULL_CHROMA_QUALITY: u8 = 90;
 const ENCODER_HEADER: usize = 20;
 
 /// Takes what an encoder writes after its own SOI and JFIF segment.
-struct AfterHeader {
-    out: Vec<u8>,
+struct AfterHeader<'a> {
+    out: &'a mut dyn Write,
     skip: usize,
 }
 
-impl AfterHeader {
-    fn new(out: Vec<u8>) -> Self {
+impl<'a> AfterHeader<'a> {
+    fn new(out: &'a mut dyn Write) -> Self {
         Self {
             out,
             skip: ENCODER_HEADER,
@@ -61,17 +83,16 @@ impl AfterHeader {
     }
 }
 
-impl io::Write for AfterHeader {
+impl Write for AfterHeader<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let skipped = self.skip.min(bytes.len());
+        self.out.write_all(bytes.get(skipped..).unwrap_or_default())?;
         self.skip -= skipped;
-        self.out
-            .extend_from_slice(bytes.get(skipped..).unwrap_or_default());
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.out.flush()
     }
 }
 
@@ -82,34 +103,36 @@ mod turbo {
     use mozjpeg::{ColorSpace, Compress};
 
     use super::{AfterHeader, FULL_CHROMA_QUALITY};
-    use crate::encode::{Control, bytes_of, contained, fault, rows_between_questions};
+    use crate::encode::rows::for_each;
+    use crate::encode::{Control, Rows, Shape, bytes_of, contained, fault, rows_between_questions};
     use crate::error::Error;
-    use crate::raster::Raster;
 
     pub(super) fn compress(
-        raster: &Raster,
+        shape: &Shape,
+        rows: &mut dyn Rows,
         quality: u8,
-        body: AfterHeader,
+        body: AfterHeader<'_>,
         control: Control<'_>,
-    ) -> Result<AfterHeader, Error> {
+    ) -> Result<(), Error> {
         // The crate turns errors of the C library into unwinding.
-        contained("jpeg", || compress_or_unwind(raster, quality, body, control))
+        contained("jpeg", || compress_or_unwind(shape, rows, quality, body, control))
     }
 
     fn compress_or_unwind(
-        raster: &Raster,
+        shape: &Shape,
+        rows: &mut dyn Rows,
         quality: u8,
-        body: AfterHeader,
+        body: AfterHeader<'_>,
         control: Control<'_>,
-    ) -> Result<AfterHeader, Error> {
+    ) -> Result<(), Error> {
         let quality = quality.clamp(1, 100);
         let io = |error: std::io::Error| fault(format!("jpeg: {error}"));
-        let mut compress = Compress::new(match raster.band_count {
+        let mut compress = Compress::new(match shape.band_count {
             1 => ColorSpace::JCS_GRAYSCALE,
             _ => ColorSpace::JCS_RGB,
         });
         compress.set_fastest_defaults();
-        compress.set_size(raster.size.width as usize, raster.size.height as usize);
+        compress.set_size(shape.size.width as usize, shape.size.height as usize);
         compress.set_quality(f32::from(quality));
         if quality < 25 {
             // The crate lets steps grow past 255, which is no longer baseline; these tables end there. The
@@ -119,7 +142,7 @@ mod turbo {
             compress.set_luma_qtable(&AnnexK_Luma.scaled(quality, quality));
             compress.set_chroma_qtable(&AnnexK_Chroma.scaled(quality, quality));
         }
-        if raster.band_count == 3 {
+        if shape.band_count == 3 {
             let chroma = if quality < FULL_CHROMA_QUALITY {
                 (2, 2)
             } else {
@@ -128,14 +151,19 @@ mod turbo {
             compress.set_chroma_sampling_pixel_sizes(chroma, chroma);
         }
         let mut started = compress.start_compress(body).map_err(io)?;
-        let part = rows_between_questions(raster.size) * raster.row_stride();
-        for (number, rows) in bytes_of(raster)?.chunks(part.max(1)).enumerate() {
-            if number > 0 {
-                control.between_parts()?;
+        let part = rows_between_questions(shape.size) * shape.row_bytes();
+        let mut is_first = true;
+        for_each(rows, shape, |rows| {
+            for rows in bytes_of(rows)?.chunks(part.max(1)) {
+                if !std::mem::take(&mut is_first) {
+                    control.between_parts()?;
+                }
+                started.write_scanlines(rows).map_err(io)?;
             }
-            started.write_scanlines(rows).map_err(io)?;
-        }
-        started.finish().map_err(io)
+            Ok(())
+        })?;
+        started.finish().map_err(io)?;
+        Ok(())
     }
 }
 
@@ -145,20 +173,26 @@ mod pure {
     use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 
     use super::{AfterHeader, FULL_CHROMA_QUALITY};
-    use crate::encode::{Control, bytes_of, fault};
+    use crate::encode::rows::for_each;
+    use crate::encode::{Control, Rows, Shape, bytes_of, fault};
     use crate::error::Error;
-    use crate::raster::Raster;
 
     pub(super) fn compress(
-        raster: &Raster,
+        shape: &Shape,
+        rows: &mut dyn Rows,
         quality: u8,
-        mut body: AfterHeader,
+        mut body: AfterHeader<'_>,
         control: Control<'_>,
-    ) -> Result<AfterHeader, Error> {
+    ) -> Result<(), Error> {
         // This encoder takes a picture whole.
+        let mut samples = Vec::with_capacity(shape.bytes());
+        for_each(rows, shape, |rows| {
+            samples.extend_from_slice(bytes_of(rows)?);
+            Ok(())
+        })?;
         control.between_parts()?;
-        let side = |side: u32| u16::try_from(side).map_err(|_| fault(format!("JPEG of {}", raster.size)));
-        let (width, height) = (side(raster.size.width)?, side(raster.size.height)?);
+        let side = |side: u32| u16::try_from(side).map_err(|_| fault(format!("JPEG of {}", shape.size)));
+        let (width, height) = (side(shape.size.width)?, side(shape.size.height)?);
         let mut encoder = Encoder::new(&mut body, quality.clamp(1, 100));
         encoder.set_sampling_factor(if quality < FULL_CHROMA_QUALITY {
             SamplingFactor::F_2_2
@@ -166,14 +200,13 @@ mod pure {
             SamplingFactor::F_1_1
         });
         encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
-        let color_type = match raster.band_count {
+        let color_type = match shape.band_count {
             1 => ColorType::Luma,
             _ => ColorType::Rgb,
         };
         encoder
-            .encode(bytes_of(raster)?, width, height, color_type)
-            .map_err(|error| fault(format!("jpeg: {error}")))?;
-        Ok(body)
+            .encode(&samples, width, height, color_type)
+            .map_err(|error| fault(format!("jpeg: {error}")))
     }
 }
 
@@ -184,21 +217,26 @@ mod tests {
     use crate::encode::test_pictures::psnr;
     use crate::encode::test_pictures::{grey, icc_profile, jpeg_segments, picture, rgb};
 
-    type Compress = fn(&Raster, u8, AfterHeader) -> Result<AfterHeader, Error>;
+    type Compress = fn(&Shape, &mut dyn Rows, u8, AfterHeader<'_>, Control<'_>) -> Result<(), Error>;
 
     const ENCODERS: &[(&str, Compress)] = &[
         #[cfg(feature = "mozjpeg")]
-        ("turbo", |raster, quality, body| {
-            turbo::compress(raster, quality, body, Control::NONE)
-        }),
-        ("pure", |raster, quality, body| {
-            pure::compress(raster, quality, body, Control::NONE)
-        }),
+        ("turbo", turbo::compress),
+        ("pure", pure::compress),
     ];
 
     fn file(compress: Compress, raster: &Raster, quality: u8) -> Vec<u8> {
-        let header = jpeg_markers::header(&Metadata::default(), &mut Vec::new());
-        compress(raster, quality, AfterHeader::new(header)).unwrap().out
+        let mut file = jpeg_markers::header(&Metadata::default(), &mut Vec::new());
+        let (shape, mut rows) = (Shape::of(raster), AtOnce::new(raster));
+        compress(
+            &shape,
+            &mut rows,
+            quality,
+            AfterHeader::new(&mut file),
+            Control::NONE,
+        )
+        .unwrap();
+        file
     }
 
     /// ITU-T T.81 table K.1 and K.2, in rows.
@@ -306,7 +344,7 @@ mod tests {
         };
         let encoded = JpegEncoder
             .encode(
-                &rgb(16, 16),
+                rgb(16, 16),
                 &Settings::Jpeg { quality: 75 },
                 &metadata,
                 Control::NONE,
@@ -341,7 +379,7 @@ mod tests {
     #[test]
     fn wrong_settings_are_a_fault() {
         let error = JpegEncoder.encode(
-            &rgb(4, 4),
+            rgb(4, 4),
             &Settings::Png { level: 1 },
             &Metadata::default(),
             Control::NONE,
@@ -356,7 +394,7 @@ mod tests {
         raster.size.width = 70_000;
         raster.samples = crate::raster::Samples::U8(vec![0; 70_000]);
         let error = JpegEncoder.encode(
-            &raster,
+            raster,
             &Settings::Jpeg { quality: 75 },
             &Metadata::default(),
             Control::NONE,

@@ -213,7 +213,7 @@ mod tests {
 
     fn tile() -> Vec<u8> {
         let settings = Settings::Jpeg { quality: 75 };
-        let encoded = JpegEncoder.encode(&rgb(16, 16), &settings, &Metadata::default(), Control::NONE);
+        let encoded = JpegEncoder.encode(rgb(16, 16), &settings, &Metadata::default(), Control::NONE);
         encoded.unwrap().bytes
     }
 
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn profiles_for_another_number_of_components_stay_out() {
         let grey = JpegEncoder.encode(
-            &grey(8, 8),
+            grey(8, 8),
             &Settings::Jpeg { quality: 75 },
             &Metadata::default(),
             Control::NONE,

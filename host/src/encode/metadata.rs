@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use iiphost_plugin_api::{Resolution, ResolutionUnit};
 
+use super::Shape;
 use crate::color;
-use crate::raster::Raster;
 
 /// Metadata of one picture. The caller decides what a reply carries (a tile less than an export); encoders
 /// write all of it that their format can hold.
@@ -31,8 +31,8 @@ impl Metadata {
     /// The metadata without what does not fit a picture, and why each missing block was left out.
     ///
     /// A profile must describe as many color bands as the picture has, and an empty block says nothing.
-    pub(super) fn usable_for(&self, raster: &Raster) -> (Cow<'_, Self>, Vec<String>) {
-        let colors = if raster.band_count < 3 { 1 } else { 3 };
+    pub(super) fn usable_for(&self, shape: &Shape) -> (Cow<'_, Self>, Vec<String>) {
+        let colors = if shape.band_count < 3 { 1 } else { 3 };
         let icc = self.icc.as_deref().map(|icc| color::check(icc, colors));
         let xmp = self.xmp.as_deref().map(check_xmp);
         let (broken_icc, broken_xmp) = (icc.and_then(Result::err), xmp.and_then(Result::err));
@@ -141,9 +141,9 @@ mod tests {
             ..Metadata::default()
         };
         let fitting = metadata(icc_profile(b"RGB ", 400));
-        let (usable, reasons) = fitting.usable_for(&rgb(1, 1));
+        let (usable, reasons) = fitting.usable_for(&Shape::of(&rgb(1, 1)));
         assert!(usable.icc.is_some() && reasons.is_empty());
-        let (usable, reasons) = fitting.usable_for(&grey(1, 1));
+        let (usable, reasons) = fitting.usable_for(&Shape::of(&grey(1, 1)));
         assert!(usable.icc.is_none());
         assert_eq!(reasons, ["ICC profile is for RGB, the picture is GRAY"]);
         let mut cut = icc_profile(b"RGB ", 400);
@@ -155,7 +155,7 @@ mod tests {
         outside[140..144].copy_from_slice(&2_u32.to_be_bytes());
         for broken in [Vec::new(), vec![0; 20], vec![0xff; 500], cut, outside] {
             let broken = metadata(broken);
-            let (usable, reasons) = broken.usable_for(&rgb(1, 1));
+            let (usable, reasons) = broken.usable_for(&Shape::of(&rgb(1, 1)));
             assert!(usable.icc.is_none());
             assert_eq!(reasons.len(), 1);
         }
@@ -174,7 +174,7 @@ mod tests {
                 xmp: Some(xmp.into()),
                 ..Metadata::default()
             };
-            let (usable, reasons) = metadata.usable_for(&rgb(1, 1));
+            let (usable, reasons) = metadata.usable_for(&Shape::of(&rgb(1, 1)));
             assert_eq!(
                 (usable.xmp.is_some(), reasons.is_empty()),
                 (sound, sound),

@@ -28,6 +28,7 @@ mod jpeg;
 pub mod jpeg_markers;
 mod metadata;
 mod png;
+mod rows;
 mod settings;
 pub mod tiff;
 #[cfg(feature = "webp")]
@@ -37,15 +38,18 @@ pub mod webp_container;
 #[cfg(test)]
 pub(crate) mod test_pictures;
 
-use iiphost_plugin_api::{AlphaMode, ColorModel};
+use std::io::Write;
+
+use iiphost_plugin_api::{AlphaMode, ColorModel, SampleFormat};
 
 use crate::error::Error;
 use crate::limits::Size;
-use crate::raster::{Raster, Samples};
+use crate::raster::Raster;
 use crate::view::{OutputFormat, TiffCompression};
 
-pub use control::Control;
+pub use control::{Control, Held};
 pub use metadata::Metadata;
+pub use rows::{AtOnce, Rows, Shape};
 pub use settings::{EncoderConfig, Settings};
 
 /// Name and version of the product, as written into pictures.
@@ -53,17 +57,37 @@ pub const PRODUCT: &str = concat!("iiphost/", env!("CARGO_PKG_VERSION"));
 
 /// Writes one file format.
 pub trait Encoder: Send + Sync {
-    /// Encodes a picture that [`encode`] has checked, asking `control` between the parts of the work.
+    /// Encodes a picture that [`encode_while`] has checked, asking `control` between the parts of the work. It takes the
+    /// picture: a codec that cannot be stopped may still have it when nobody waits any more.
     ///
     /// # Errors
     /// A fault of stage `encode` with the cause; what `control` says.
     fn encode(
         &self,
-        raster: &Raster,
+        raster: Raster,
         settings: &Settings,
         metadata: &Metadata,
         control: Control<'_>,
     ) -> Result<Encoded, Error>;
+}
+
+/// Writes a file format from its first byte to its last while the rows come: neither picture nor file is ever whole
+/// in memory.
+pub trait RowEncoder: Send + Sync {
+    /// Encodes the rows of a picture of the given shape, which [`encode_rows`] has checked, asking `control` between
+    /// the parts of the work. Gives the metadata the file does not hold although it was given, each with the reason.
+    ///
+    /// # Errors
+    /// A fault of stage `encode` with the cause; what `rows` and `control` say. What was written stays written.
+    fn encode_rows(
+        &self,
+        shape: &Shape,
+        rows: &mut dyn Rows,
+        settings: &Settings,
+        metadata: &Metadata,
+        control: Control<'_>,
+        out: &mut dyn Write,
+    ) -> Result<Vec<String>, Error>;
 }
 
 /// An encoded picture.
@@ -75,12 +99,12 @@ pub struct Encoded {
     pub left_out: Vec<String>,
 }
 
-/// Encodes a picture; [`encode_while`] can be stopped.
+/// Encodes a copy of a picture; [`encode_while`] takes it, and can be stopped.
 ///
 /// # Errors
 /// As [`encode_while`].
 pub fn encode(raster: &Raster, settings: &Settings, metadata: &Metadata) -> Result<Vec<u8>, Error> {
-    encode_while(raster, settings, metadata, Control::NONE)
+    encode_while(raster.clone(), settings, metadata, Control::NONE)
 }
 
 /// Encodes a picture for as long as `control` lets it.
@@ -93,21 +117,103 @@ pub fn encode(raster: &Raster, settings: &Settings, metadata: &Metadata) -> Resu
 /// 400 when a side is over the limit of the format; a fault when the raster is not of the kind above
 /// or the encoder fails; what `control` says.
 pub fn encode_while(
-    raster: &Raster,
+    raster: Raster,
+    settings: &Settings,
+    metadata: &Metadata,
+    control: Control<'_>,
+) -> Result<Vec<u8>, Error> {
+    encode_by(encoder(settings.format())?, raster, settings, metadata, control)
+}
+
+/// [`encode_while`] by an encoder of the format.
+pub(crate) fn encode_by(
+    encoder: &dyn Encoder,
+    raster: Raster,
     settings: &Settings,
     metadata: &Metadata,
     control: Control<'_>,
 ) -> Result<Vec<u8>, Error> {
     let format = settings.format();
+    let shape = Shape::of(&raster);
     check_size(format, raster.size)?;
-    check_raster(format, raster)?;
-    let (metadata, mut left_out) = metadata.usable_for(raster);
-    let encoded = encoder(format)?.encode(raster, settings, &metadata, control)?;
+    check_samples(&raster)?;
+    check_shape(format, &shape)?;
+    let (metadata, mut left_out) = metadata.usable_for(&shape);
+    let encoded = encoder.encode(raster, settings, &metadata, control)?;
     left_out.extend(encoded.left_out);
-    for reason in &left_out {
+    tell(format, &left_out);
+    Ok(encoded.bytes)
+}
+
+/// Encodes the rows of a picture while they come, to `out`, for as long as `control` lets it. The bytes are those of
+/// [`encode_while`] for the picture at once. Only formats that [`takes_rows`] names.
+///
+/// # Errors
+/// As [`encode_while`], and what `rows` say. What was written by then stays written.
+pub fn encode_rows(
+    shape: &Shape,
+    rows: &mut dyn Rows,
+    settings: &Settings,
+    metadata: &Metadata,
+    control: Control<'_>,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let format = settings.format();
+    check_size(format, shape.size)?;
+    check_shape(format, shape)?;
+    let encoder: &dyn RowEncoder = match format {
+        OutputFormat::Jpeg => &jpeg::JpegEncoder,
+        OutputFormat::Png => &png::PngEncoder,
+        other => return Err(fault(format!("{} row by row", other.media_type()))),
+    };
+    let (metadata, mut left_out) = metadata.usable_for(shape);
+    let mut out = Reliable { out, failed: None };
+    let encoded = encoder.encode_rows(shape, rows, settings, &metadata, control, &mut out);
+    if let Some(reason) = out.failed {
+        return Err(fault(format!("output: {reason}")));
+    }
+    left_out.extend(encoded?);
+    tell(format, &left_out);
+    Ok(())
+}
+
+/// An output that takes nothing after an error, and keeps it: encoders lose errors of their last writes, and write once
+/// more when they are dropped.
+struct Reliable<'a> {
+    out: &'a mut dyn Write,
+    failed: Option<String>,
+}
+
+impl Write for Reliable<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Some(reason) = &self.failed {
+            return Err(std::io::Error::other(reason.clone()));
+        }
+        let written = self.out.write(bytes);
+        if let Err(error) = &written
+            && error.kind() != std::io::ErrorKind::Interrupted
+        {
+            self.failed = Some(error.to_string());
+        }
+        written
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Whether pictures of a format can be encoded row by row. The others have numbers at their beginning that are known at
+/// their end.
+#[must_use]
+pub const fn takes_rows(format: OutputFormat) -> bool {
+    matches!(format, OutputFormat::Jpeg | OutputFormat::Png)
+}
+
+fn tell(format: OutputFormat, left_out: &[String]) {
+    for reason in left_out {
         tracing::warn!(format = format.extension(), %reason, "metadata left out of a picture");
     }
-    Ok(encoded.bytes)
 }
 
 /// Formats this build can write, in the order they are listed to clients.
@@ -245,67 +351,70 @@ fn contained<T>(encoder: &str, work: impl FnOnce() -> Result<T, Error>) -> Resul
     })
 }
 
-/// Checks what the encoders rely on: no empty side, as many samples as the size says, a layout they know.
-fn check_raster(format: OutputFormat, raster: &Raster) -> Result<(), Error> {
+/// Checks that there are as many samples as the size says.
+fn check_samples(raster: &Raster) -> Result<(), Error> {
     let size = raster.size;
-    if size.width == 0 || size.height == 0 {
-        return Err(fault(format!("{size} pixels: a picture needs at least one")));
-    }
     let expected = size.pixels().checked_mul(u64::from(raster.band_count));
-    let found = match &raster.samples {
-        Samples::U8(v) => v.len(),
-        Samples::U16(v) => v.len(),
-        Samples::U32(v) => v.len(),
-        Samples::F32(v) => v.len(),
-    };
+    let found = raster.samples.len();
     if expected != Some(found as u64) {
         return Err(fault(format!(
             "{size} pixels of {} bands with {found} samples",
             raster.band_count
         )));
     }
+    Ok(())
+}
+
+/// Checks what the encoders rely on: no empty side, a layout they know.
+fn check_shape(format: OutputFormat, shape: &Shape) -> Result<(), Error> {
+    let size = shape.size;
+    if size.width == 0 || size.height == 0 {
+        return Err(fault(format!("{size} pixels: a picture needs at least one")));
+    }
     if format == OutputFormat::Tiff {
         return Ok(());
     }
-    if !accepted_bands(format).contains(&raster.band_count) {
+    if !accepted_bands(format).contains(&shape.band_count) {
         return Err(fault(format!(
             "{} bands for {}",
-            raster.band_count,
+            shape.band_count,
             format.media_type()
         )));
     }
-    let expected_alpha = match raster.band_count {
+    let expected_alpha = match shape.band_count {
         2 | 4 => AlphaMode::Unassociated,
         _ => AlphaMode::None,
     };
-    if raster.alpha != expected_alpha {
+    if shape.alpha != expected_alpha {
         return Err(fault(format!(
             "{} bands with alpha {:?}, expected {expected_alpha:?}",
-            raster.band_count, raster.alpha
+            shape.band_count, shape.alpha
         )));
     }
-    if matches!(raster.color_model, ColorModel::CieLab | ColorModel::Cmyk) {
+    if matches!(shape.color_model, ColorModel::CieLab | ColorModel::Cmyk) {
         return Err(fault(format!(
             "color model {:?} for {}",
-            raster.color_model,
+            shape.color_model,
             format.media_type()
         )));
     }
-    match (&raster.samples, format) {
-        (Samples::U8(_), _) => Ok(()),
-        (Samples::U16(_), OutputFormat::Png | OutputFormat::Avif) if (1..=16).contains(&raster.bit_depth) => {
+    match (shape.format, format) {
+        (SampleFormat::U8, _) => Ok(()),
+        (SampleFormat::U16, OutputFormat::Png | OutputFormat::Avif)
+            if (1..=16).contains(&shape.bit_depth) =>
+        {
             Ok(())
         }
         _ => Err(fault(format!(
             "{:?} samples of {} bits for {}",
-            raster.samples.format(),
-            raster.bit_depth,
+            shape.format,
+            shape.bit_depth,
             format.media_type()
         ))),
     }
 }
 
-/// The samples of a raster that [`check_raster`] found to be bytes.
+/// The samples of a raster that [`check_shape`] found to be bytes.
 fn bytes_of(raster: &Raster) -> Result<&[u8], Error> {
     raster
         .as_u8()
@@ -315,7 +424,8 @@ fn bytes_of(raster: &Raster) -> Result<&[u8], Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::test_pictures::{grey, rgb, rgba};
+    use crate::encode::test_pictures::{grey, picture, rgb, rgba};
+    use crate::raster::Samples;
     use crate::view::Output;
 
     fn settings(format: OutputFormat) -> Settings {
@@ -397,6 +507,125 @@ mod tests {
         }
         let error = encode(&rgba(4, 4), &settings(OutputFormat::Jpeg), &Metadata::default()).unwrap_err();
         assert_eq!(error.status(), 500);
+    }
+
+    /// A picture in parts of different heights.
+    struct Parts(Vec<Raster>);
+
+    impl Parts {
+        fn of(raster: &Raster) -> Self {
+            let mut parts = Vec::new();
+            let mut row = 0;
+            for height in [1, 16, 37, 8].into_iter().cycle() {
+                let height = height.min(raster.size.height - row);
+                if height == 0 {
+                    break;
+                }
+                let range = row as usize * raster.row_len()..(row + height) as usize * raster.row_len();
+                let samples = crate::raster::map_samples!(&raster.samples, v => v[range].to_vec());
+                let size = Size::new(raster.size.width, height);
+                parts.push(raster.with(size, raster.band_count, samples).unwrap());
+                row += height;
+            }
+            Self(parts)
+        }
+    }
+
+    impl Rows for Parts {
+        fn next_rows(&mut self) -> Result<Option<std::borrow::Cow<'_, Raster>>, Error> {
+            Ok((!self.0.is_empty()).then(|| std::borrow::Cow::Owned(self.0.remove(0))))
+        }
+    }
+
+    #[test]
+    fn a_picture_in_parts_is_the_file_of_the_picture_at_once() {
+        let mut cases = Vec::new();
+        for bands in [1, 3] {
+            for quality in [0, 40, 95] {
+                cases.push((picture(150, 131, bands), Settings::Jpeg { quality }));
+            }
+        }
+        for bands in 1..=4 {
+            let eight = picture(61, 90, bands);
+            let mut deep = eight.clone();
+            let wide = eight.as_u8().unwrap().iter().map(|&v| u16::from(v) * 16);
+            (deep.samples, deep.bit_depth) = (Samples::U16(wide.collect()), 12);
+            for level in [0, 1, 6] {
+                cases.push((eight.clone(), Settings::Png { level }));
+                cases.push((deep.clone(), Settings::Png { level }));
+            }
+        }
+        for (raster, settings) in cases {
+            let mut file = Vec::new();
+            encode_rows(
+                &Shape::of(&raster),
+                &mut Parts::of(&raster),
+                &settings,
+                &Metadata::default(),
+                Control::NONE,
+                &mut file,
+            )
+            .unwrap();
+            let at_once = encode(&raster, &settings, &Metadata::default()).unwrap();
+            assert!(file == at_once, "{settings:?}, {:?}", Shape::of(&raster));
+        }
+    }
+
+    #[test]
+    fn formats_that_need_the_whole_take_no_rows() {
+        for &format in available_formats() {
+            let raster = rgb(8, 8);
+            let result = encode_rows(
+                &Shape::of(&raster),
+                &mut AtOnce::new(&raster),
+                &settings(format),
+                &Metadata::default(),
+                Control::NONE,
+                &mut Vec::new(),
+            );
+            assert_eq!(result.is_ok(), takes_rows(format), "{format:?}");
+        }
+    }
+
+    /// An output that is full after some bytes.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self
+                .0
+                .checked_sub(bytes.len())
+                .ok_or_else(|| std::io::Error::other("as the test wants"))?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_output_that_fails_is_a_fault_wherever_it_does() {
+        let raster = rgb(200, 200);
+        for settings in [
+            Settings::Jpeg { quality: 100 },
+            Settings::Png { level: 1 },
+            Settings::Png { level: 6 },
+        ] {
+            let len = encode(&raster, &settings, &Metadata::default()).unwrap().len();
+            for room in [0, 30, len / 2, len - 13, len - 1] {
+                let result = encode_rows(
+                    &Shape::of(&raster),
+                    &mut AtOnce::new(&raster),
+                    &settings,
+                    &Metadata::default(),
+                    Control::NONE,
+                    &mut Full(room),
+                );
+                let status = result.map_err(|error| error.status());
+                assert_eq!(status, Err(500), "{settings:?} after {room} of {len} bytes");
+            }
+        }
     }
 
     #[test]

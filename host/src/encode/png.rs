@@ -9,13 +9,17 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::ops::Range;
 
-use iiphost_plugin_api::ResolutionUnit;
+use iiphost_plugin_api::{ResolutionUnit, SampleFormat};
 use libdeflater::{CompressionLvl, Compressor};
 use png::chunk::{ChunkType, IDAT, eXIf, iCCP, iTXt, pHYs, sBIT, tEXt};
 use png::{BitDepth, ColorType, DeflateCompression, Filter};
 
 use super::metadata::{per_meter, whole};
-use super::{Control, Encoded, Encoder, Metadata, PRODUCT, Settings, fault, rows_between_questions};
+use super::rows::{AtOnce, for_each};
+use super::{
+    Control, Encoded, Encoder, Metadata, PRODUCT, RowEncoder, Rows, Settings, Shape, fault,
+    rows_between_questions,
+};
 use crate::error::Error;
 use crate::raster::{Raster, Samples};
 
@@ -25,60 +29,89 @@ pub(super) struct PngEncoder;
 impl Encoder for PngEncoder {
     fn encode(
         &self,
-        raster: &Raster,
+        raster: Raster,
         settings: &Settings,
         metadata: &Metadata,
         control: Control<'_>,
     ) -> Result<Encoded, Error> {
+        let mut bytes = Vec::new();
+        let mut rows = AtOnce::new(&raster);
+        let left_out = self.encode_rows(
+            &Shape::of(&raster),
+            &mut rows,
+            settings,
+            metadata,
+            control,
+            &mut bytes,
+        )?;
+        Ok(Encoded { bytes, left_out })
+    }
+}
+
+impl RowEncoder for PngEncoder {
+    fn encode_rows(
+        &self,
+        shape: &Shape,
+        rows: &mut dyn Rows,
+        settings: &Settings,
+        metadata: &Metadata,
+        control: Control<'_>,
+        out: &mut dyn Write,
+    ) -> Result<Vec<String>, Error> {
         let &Settings::Png { level } = settings else {
             return Err(fault(format!("{settings:?} for a PNG")));
         };
         let png = |error: png::EncodingError| fault(format!("png: {error}"));
-        let mut bytes = Vec::new();
         let mut left_out = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, raster.size.width, raster.size.height);
-        encoder.set_color(match raster.band_count {
+        let mut encoder = png::Encoder::new(out, shape.size.width, shape.size.height);
+        encoder.set_color(match shape.band_count {
             1 => ColorType::Grayscale,
             2 => ColorType::GrayscaleAlpha,
             3 => ColorType::Rgb,
             _ => ColorType::Rgba,
         });
-        encoder.set_depth(match raster.samples {
-            Samples::U8(_) => BitDepth::Eight,
+        encoder.set_depth(match shape.format {
+            SampleFormat::U8 => BitDepth::Eight,
             _ => BitDepth::Sixteen,
         });
         encoder.set_filter(Filter::Sub);
-        let large = raster.samples.bytes().len() > MAX_AT_ONCE;
+        let large = shape.bytes() > MAX_AT_ONCE;
         encoder.set_deflate_compression(match level {
             0 => DeflateCompression::NoCompression,
             2.. if large => DeflateCompression::Level(level),
             _ => DeflateCompression::FdeflateUltraFast,
         });
         let mut writer = encoder.write_header().map_err(png)?;
-        for (name, data) in chunks(raster, metadata, &mut left_out)? {
+        for (name, data) in chunks(shape, metadata, &mut left_out)? {
             writer.write_chunk(name, &data).map_err(png)?;
         }
         if level < 2 || large {
             let io = |error: std::io::Error| fault(format!("png: {error}"));
             let mut stream = writer.stream_writer_with_size(STREAM_CHUNK).map_err(png)?;
-            for rows in parts(raster) {
-                control.between_parts()?;
-                stream.write_all(&samples(raster, rows)?).map_err(io)?;
-            }
+            for_each(rows, shape, |raster| {
+                for part in parts(raster) {
+                    control.between_parts()?;
+                    stream.write_all(&samples(raster, part)?).map_err(io)?;
+                }
+                Ok(())
+            })?;
             stream.finish().map_err(png)?;
         } else {
-            let pixel = raster.band_count as usize * raster.samples.format().bytes();
-            let mut filtered = Vec::with_capacity(raster.samples.bytes().len() + raster.size.height as usize);
-            for rows in parts(raster) {
-                control.between_parts()?;
-                filter_sub(&samples(raster, rows)?, raster.row_stride(), pixel, &mut filtered);
-            }
+            let pixel = shape.band_count as usize * shape.format.bytes();
+            let mut filtered = Vec::with_capacity(shape.bytes() + shape.size.height as usize);
+            for_each(rows, shape, |raster| {
+                for part in parts(raster) {
+                    control.between_parts()?;
+                    filter_sub(&samples(raster, part)?, shape.row_bytes(), pixel, &mut filtered);
+                }
+                Ok(())
+            })?;
             for part in zlib(&filtered, level)?.chunks(MAX_CHUNK) {
                 writer.write_chunk(IDAT, part).map_err(png)?;
             }
         }
         writer.finish().map_err(png)?;
-        Ok(Encoded { bytes, left_out })
+        Ok(left_out)
     }
 }
 
@@ -103,7 +136,7 @@ const MAX_CHUNK: usize = i32::MAX as usize;
 
 /// The chunks between header and pixels, in order.
 fn chunks(
-    raster: &Raster,
+    shape: &Shape,
     metadata: &Metadata,
     left_out: &mut Vec<String>,
 ) -> Result<Vec<(ChunkType, Vec<u8>)>, Error> {
@@ -114,8 +147,8 @@ fn chunks(
         data.extend(zlib(icc, 6)?);
         chunks.push((iCCP, data));
     }
-    if let (Samples::U16(_), Ok(depth @ 1..16)) = (&raster.samples, u8::try_from(raster.bit_depth)) {
-        chunks.push((sBIT, vec![depth; raster.band_count as usize]));
+    if let (SampleFormat::U16, Ok(depth @ 1..16)) = (shape.format, u8::try_from(shape.bit_depth)) {
+        chunks.push((sBIT, vec![depth; shape.band_count as usize]));
     }
     if let Some(data) = physical(metadata) {
         chunks.push((pHYs, data));
@@ -240,7 +273,7 @@ mod tests {
 
     fn file(raster: &Raster, level: u8, metadata: &Metadata) -> (Vec<u8>, Vec<String>) {
         let encoded = PngEncoder
-            .encode(raster, &Settings::Png { level }, metadata, Control::NONE)
+            .encode(raster.clone(), &Settings::Png { level }, metadata, Control::NONE)
             .unwrap();
         (encoded.bytes, encoded.left_out)
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use webp::{Encoder as LibWebP, PixelLayout, WebPConfig};
 
-use super::control::aside;
+use super::control::{Pace, aside};
 use super::{Control, Encoded, Encoder, Metadata, Settings, bytes_of, fault, webp_container};
 use crate::error::Error;
 use crate::limits::Size;
@@ -17,7 +17,7 @@ pub(super) struct WebPEncoder;
 impl Encoder for WebPEncoder {
     fn encode(
         &self,
-        raster: &Raster,
+        raster: Raster,
         settings: &Settings,
         metadata: &Metadata,
         control: Control<'_>,
@@ -25,22 +25,26 @@ impl Encoder for WebPEncoder {
         let &Settings::WebP { quality } = settings else {
             return Err(fault(format!("{settings:?} for a WebP")));
         };
-        let size = raster.size;
-        let work = || {
-            let (samples, layout) = colored(raster)?;
+        let (size, band_count) = (raster.size, raster.band_count);
+        let work = move || {
+            let (samples, layout) = colored(&raster)?;
             compress(&samples, layout, size, quality).map_err(fault)
         };
         let file = if size.pixels() < LARGE_PIXELS {
             work()?
         } else {
-            aside(control, work)?
+            let pace = if quality.is_some() { &LOSSY } else { &LOSSLESS };
+            aside(control, size.pixels(), pace, work)?
         };
-        with_metadata(&file, raster, metadata)
+        with_metadata(&file, band_count, metadata)
     }
 }
 
 /// Pictures of this many pixels and more are encoded aside: the library cannot be stopped.
 const LARGE_PIXELS: u64 = 1 << 20;
+
+static LOSSY: Pace = Pace::unknown();
+static LOSSLESS: Pace = Pace::unknown();
 
 /// A plain WebP file of RGB or RGBA; no quality is lossless.
 pub(super) fn compress(
@@ -84,9 +88,9 @@ fn colored(raster: &Raster) -> Result<(Cow<'_, [u8]>, PixelLayout), Error> {
     })
 }
 
-fn with_metadata(file: &[u8], raster: &Raster, metadata: &Metadata) -> Result<Encoded, Error> {
+fn with_metadata(file: &[u8], band_count: u32, metadata: &Metadata) -> Result<Encoded, Error> {
     let mut metadata = Cow::Borrowed(metadata);
-    if raster.band_count < 3 && metadata.icc.is_some() {
+    if band_count < 3 && metadata.icc.is_some() {
         // A profile for grey does not describe the RGB in the file. Every tile of such an image would warn.
         tracing::debug!("profile for grey left out of a WebP");
         metadata.to_mut().icc = None;
@@ -107,7 +111,12 @@ mod tests {
 
     fn file(raster: &Raster, quality: Option<u8>, metadata: &Metadata) -> Encoded {
         WebPEncoder
-            .encode(raster, &Settings::WebP { quality }, metadata, Control::NONE)
+            .encode(
+                raster.clone(),
+                &Settings::WebP { quality },
+                metadata,
+                Control::NONE,
+            )
             .unwrap()
     }
 

@@ -1,11 +1,15 @@
 //! Making a picture once for all who want it: joining, looking in memcached, the render pool.
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::Handler;
+use super::growing::GrowingReply;
 use super::neighbors::Wanted;
 use super::picture::{CachedPicture, Prepared};
 use crate::cache::{Fetched, Lease, Memcached, PictureKey, Ticket, Waiter};
@@ -13,11 +17,28 @@ use crate::decoder::CallScope;
 use crate::error::Error;
 use crate::metrics::Origin;
 use crate::protocol::OpenedImage;
+use crate::server::Rest;
+
+/// A picture, whole or as far as it is made.
+#[derive(Clone, Debug)]
+pub(super) enum Product {
+    Whole(CachedPicture),
+    /// Too large to be kept: it is sent while it is made, to the first who takes it.
+    Begun(Arc<Mutex<Option<Begun>>>),
+}
+
+/// A reply that has begun.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// The beginning of the body, with the tag of the whole.
+    pub(super) picture: CachedPicture,
+    pub(super) rest: Rest,
+}
 
 /// A picture, and how it came about.
 #[derive(Clone, Debug)]
-pub(super) struct Made {
-    pub(super) picture: CachedPicture,
+pub(super) struct Made<P = Product> {
+    pub(super) picture: P,
     pub(super) origin: Origin,
     /// Time before the work on it began.
     pub(super) queued: Duration,
@@ -28,26 +49,44 @@ pub(super) struct Made {
 /// What a flight ends with.
 pub(super) type Outcome = Result<Made, Arc<Error>>;
 
+impl Made {
+    fn with<P>(self, picture: P) -> Made<P> {
+        Made {
+            picture,
+            origin: self.origin,
+            queued: self.queued,
+            worked: self.worked,
+        }
+    }
+}
+
 impl Handler {
-    /// Makes a picture, or waits for the one who makes it already.
+    /// Makes a picture, or waits for the one who makes it already. Gives what is made of its body, and the rest to come.
     pub(super) async fn make(
         self: &Arc<Self>,
         prepared: &Prepared,
         scope: &CallScope,
-    ) -> Result<Made, Error> {
+    ) -> Result<(Made<CachedPicture>, Option<Rest>), Error> {
         loop {
-            let (waiter, leads) = self.flights.join(&prepared.key);
+            let (mut waiter, leads) = self.flights.join(&prepared.key);
             if leads {
                 self.begin(prepared, scope, &waiter)?;
             }
             let outcome = self.until_deadline(scope, waiter.wait()).await?;
             match outcome.unwrap_or_else(|| Err(Arc::new(Error::fault("render", "a job was lost")))) {
-                Ok(made) if leads => return Ok(made),
                 Ok(made) => {
-                    return Ok(Made {
-                        origin: Origin::Joined,
-                        ..made
-                    });
+                    let origin = if leads { made.origin } else { Origin::Joined };
+                    let made = Made { origin, ..made };
+                    match made.picture.clone() {
+                        Product::Whole(picture) => return Ok((made.with(picture), None)),
+                        Product::Begun(begun) => {
+                            // Whoever comes late makes the picture for itself.
+                            if let Some(Begun { picture, rest }) = begun.lock().take() {
+                                // The work is wanted for as long as the rest is.
+                                return Ok((made.with(picture), Some(rest.keeping(waiter))));
+                            }
+                        }
+                    }
                 }
                 // The work had the time of the one who began it, who came earlier. There is time left here.
                 Err(error)
@@ -124,7 +163,7 @@ impl Job {
         match fetched {
             Fetched::Found(body) => {
                 let made = Made {
-                    picture: handler.keep(&self.prepared, body),
+                    picture: Product::Whole(handler.keep(&self.prepared, body)),
                     origin: Origin::Memcached,
                     queued: self.since.elapsed(),
                     worked: Duration::ZERO,
@@ -150,6 +189,10 @@ impl Job {
         let handler = self.end.handler.clone();
         let urgency = self.prepared.urgency;
         handler.admit(urgency, &self.scope)?;
+        if handler.is_large_export(&self.prepared) {
+            let submitted = handler.exports.submit(move || self.run_export());
+            return submitted.map_err(|full| handler.overloaded(&full));
+        }
         self.wanted = handler.announce(&self.prepared);
         let submitted = handler.workers.submit(urgency, move || self.run());
         submitted.map_err(|full| handler.overloaded(&full))
@@ -163,17 +206,65 @@ impl Job {
         } else {
             handler.render(&self.prepared, self.wanted, &self.scope)
         };
-        let result = result.map(|picture| Made {
-            picture,
-            origin: Origin::Made,
-            queued: start.duration_since(self.since),
-            worked: start.elapsed(),
-        });
         let is_whole = self.prepared.is_whole();
-        if let (Some(promise), Ok(made), true) = (self.promise, &result, is_whole) {
-            promise.keep(made.picture.body.clone());
+        if let (Some(promise), Ok(picture), true) = (self.promise, &result, is_whole) {
+            promise.keep(picture.body.clone());
         }
-        self.end.with(result);
+        let picture = result.map(Product::Whole);
+        self.end.with(picture.map(|p| made_here(p, start, self.since)));
+    }
+
+    /// [`run`](Self::run) on a thread for large exports.
+    fn run_export(self) {
+        let start = Instant::now();
+        let Self {
+            prepared,
+            scope,
+            end,
+            since,
+            promise,
+            ..
+        } = self;
+        let handler = end.handler.clone();
+        let (end, promise) = (Cell::new(Some(end)), Cell::new(promise));
+        let has_begun = AtomicBool::new(false);
+        let patience = handler.config.limits.request_time;
+        let mut reply = GrowingReply::new(&has_begun, patience, |body, rest| {
+            // Not shared: it will not be there to be asked for.
+            drop(promise.take());
+            let etag = prepared.etag(handler.replies.fingerprint()).into();
+            let picture = CachedPicture { body, etag };
+            let begun = Product::Begun(Arc::new(Mutex::new(Some(Begun { picture, rest }))));
+            if let Some(end) = end.take() {
+                end.with(Ok(made_here(begun, start, since)));
+            }
+        });
+        let made = handler.export(&prepared, &scope, &has_begun, &mut reply);
+        let result = reply.end(made);
+        let Some(end) = end.take() else {
+            if let Err(error) = result {
+                handler.replies.broke_off(&error, prepared.image.identifier());
+            }
+            return;
+        };
+        let result = result.and_then(|bytes| {
+            let bytes = bytes.ok_or_else(|| Error::fault("render", "a reply was sent to nobody"))?;
+            let picture = handler.keep(&prepared, bytes.into_boxed_slice().into());
+            if let (Some(promise), true) = (promise.take(), prepared.is_whole()) {
+                promise.keep(picture.body.clone());
+            }
+            Ok(made_here(Product::Whole(picture), start, since))
+        });
+        end.with(result);
+    }
+}
+
+fn made_here(picture: Product, start: Instant, since: Instant) -> Made {
+    Made {
+        picture,
+        origin: Origin::Made,
+        queued: start.duration_since(since),
+        worked: start.elapsed(),
     }
 }
 

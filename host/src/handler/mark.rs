@@ -128,14 +128,15 @@ pub(super) fn subject<'a>(image: &'a ImageHandle, plan: &Plan, is_tile: bool) ->
     (subject, blocks)
 }
 
-/// Lays the mark on a finished picture.
+/// Lays the mark on finished rows of a picture, the first of them being `first_row`.
 pub(super) fn apply(
     mark: &Watermark,
-    raster: &mut Raster,
+    rows: &mut Raster,
+    first_row: u32,
     image: &ImageHandle,
     plan: &Plan,
     is_tile: bool,
 ) -> Result<(), Error> {
     let (subject, blocks) = subject(image, plan, is_tile);
-    mark.apply(raster, &subject, blocks)
+    mark.apply_to_rows(rows, first_row, plan.final_size(), &subject, blocks)
 }

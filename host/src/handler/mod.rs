@@ -8,11 +8,14 @@
 mod admission;
 mod at_once;
 mod budget;
+mod export;
+mod growing;
 mod images;
 mod making;
 mod mark;
 mod neighbors;
 mod picture;
+mod pixels;
 mod purge;
 mod reply;
 mod report;
@@ -43,6 +46,7 @@ use crate::watermark::Watermark;
 use crate::workers::{Loss, Urgency, Workers};
 
 use budget::Budget;
+use export::Exports;
 use images::{ImageHandle, Opening, Provider, Sequences};
 pub use purge::Purged;
 
@@ -68,6 +72,7 @@ pub struct Handler {
     metrics: Metrics,
     connections: OnceLock<Connections>,
     workers: Arc<Workers>,
+    exports: Exports,
     memory: Arc<Budget>,
     transforms: Transforms,
     watermark: RwLock<Option<Arc<Watermark>>>,
@@ -113,6 +118,8 @@ impl Handler {
             Ok(memcached) => memcached,
             Err(error) => return Err(vec![format!("MEMCACHED_SERVERS: no thread: {error}")]),
         };
+        let exports = Exports::start(workers.threads(), config.render_queue)
+            .map_err(|e| vec![format!("no threads for large exports: {e}")])?;
         let encoders = picture::encoder_config(&config);
         // A tenth of the cache at most for statistics, which are small and dear.
         let statistics = ByteLru::new((config.image_cache_bytes / 10).max(1 << 20));
@@ -142,6 +149,7 @@ impl Handler {
             metrics: Metrics::default(),
             connections: OnceLock::new(),
             workers,
+            exports,
             memory: Budget::new(config.render_memory_bytes),
             transforms: Transforms::default(),
             watermark: RwLock::new(watermark.map(Arc::new)),
@@ -335,8 +343,11 @@ impl Handler {
                 ..response.into()
             }),
             Ready::Render(prepared) => {
-                let made = self.make(&prepared, &scope).await?;
-                let response = self.replies.picture(&request, &prepared, &made.picture, family);
+                let (made, rest) = self.make(&prepared, &scope).await?;
+                let mut response = self.replies.picture(&request, &prepared, &made.picture, family);
+                if response.status == 200 {
+                    response.rest = rest;
+                }
                 Ok(Answered {
                     origin: Some(made.origin),
                     queued: made.queued,
@@ -357,6 +368,43 @@ impl Handler {
 
     /// The last thing done to a reply: it is counted, timed and logged.
     fn sent(&self, request: &Request, route: &Route, answered: Answered, time: Duration) -> Response {
+        let response = self.told(answered, time);
+        let bytes = response.body.len() as u64;
+        self.count(request, route, response.status, bytes, time);
+        response
+    }
+
+    /// [`sent`](Self::sent), for a reply that is sent while it is made: it is counted when it has ended.
+    fn begun(
+        self: Arc<Self>,
+        request: Arc<Request>,
+        route: Route,
+        answered: Answered,
+        start: Instant,
+    ) -> Response {
+        let mut response = self.told(answered, start.elapsed());
+        let (status, beginning) = (response.status, response.body.len() as u64);
+        response.rest = response.rest.map(|rest| {
+            rest.at_end(move |bytes, _| {
+                self.count(&request, &route, status, beginning + bytes, start.elapsed());
+            })
+        });
+        response
+    }
+
+    fn count(&self, request: &Request, route: &Route, status: u16, bytes: u64, time: Duration) {
+        let protocol = reply::protocol_of(route);
+        self.metrics.replied(
+            protocol,
+            status,
+            usize::try_from(bytes).unwrap_or(usize::MAX),
+            time,
+        );
+        self.replies.log(request, status, bytes, time);
+    }
+
+    /// A reply that tells, if it is to, how it came about.
+    fn told(&self, answered: Answered, time: Duration) -> Response {
         let Answered {
             mut response, origin, ..
         } = answered;
@@ -375,10 +423,6 @@ impl Handler {
         if let Some(origin) = origin {
             self.metrics.had_from(origin);
         }
-        let protocol = reply::protocol_of(route);
-        self.metrics
-            .replied(protocol, response.status, response.body.len(), time);
-        self.replies.log(request, &response, time);
         response
     }
 }
@@ -472,6 +516,9 @@ impl Service for Handler {
                 Ok(answered) => answered,
                 Err(error) => self.replies.failed(&error, &request, Family::of(&route)).into(),
             };
+            if answered.response.rest.is_some() {
+                return self.begun(request, route, answered, start);
+            }
             self.sent(&request, &route, answered, start.elapsed())
         })
     }

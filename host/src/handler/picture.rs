@@ -9,19 +9,20 @@ use sha2::{Digest, Sha256};
 
 use super::images::ImageHandle;
 use super::neighbors::Wanted;
-use super::{Handler, iip, mark};
+use super::{Handler, iip, mark, pixels};
 use crate::cache::Weighted;
 use crate::color::{Bands, Transform};
-use crate::config::{Config, Interpolation};
+use crate::config::Config;
 use crate::decoder::{CallScope, OpenImage, RegionReader};
-use crate::encode::{self, Control, EncoderConfig, Metadata, Settings, exif, jpeg_markers, webp_container};
+use crate::encode::{
+    self, Control, EncoderConfig, Metadata, Settings, Shape, exif, jpeg_markers, webp_container,
+};
 use crate::error::Error;
 use crate::image_info::Page;
 use crate::limits::Size;
-use crate::pipeline::{self, AlphaOut, BandsOut, OutputDepth, Statistics, Work};
+use crate::pipeline::{self, Statistics};
 use crate::plan::{self, Plan};
 use crate::protocol::{LinkRule, OpenedImage, Picture, PictureKind};
-use crate::raster::Raster;
 use crate::view::{ColorMode, OutputFormat, Processing, RangeOverride, TiffCompression};
 use crate::watermark::Watermark;
 use crate::workers::Urgency;
@@ -65,13 +66,13 @@ pub(super) struct Prepared {
     pub(super) key: Vec<u8>,
     pub(super) urgency: Urgency,
     /// It carries the color profile only, and may be a stored tile handed on.
-    is_tile: bool,
+    pub(super) is_tile: bool,
     /// The watermark in force when it was asked for.
-    watermark: Option<Arc<Watermark>>,
+    pub(super) watermark: Option<Arc<Watermark>>,
 }
 
 /// What becomes of a picture's colors.
-enum Colors {
+pub(super) enum Colors {
     /// They go out as they are, with nothing said about them.
     Plain,
     /// The profile that describes them goes out with them.
@@ -307,78 +308,20 @@ impl Handler {
         wanted: Option<Wanted>,
         scope: &CallScope,
     ) -> Result<Vec<u8>, Error> {
-        let plan = &prepared.plan;
-        let page = prepared.page();
-        let image = &prepared.image.image;
-        let level = &page.levels[plan.level];
-        let (wide, inner) = widened(&plan.source, pipeline::margin(&plan.processing), level.size);
+        let rows = 0..prepared.plan.final_size().height;
         let urgency = prepared.urgency;
         let pause = move || {
             if urgency == Urgency::Export {
                 self.workers.yield_to_urgent();
             }
         };
-        let _memory = self.memory.reserve(pixel_bytes(plan, page, wide.pixels()))?;
-        let reader = RegionReader::new(image, &self.config.limits, scope).with_pause(&pause);
-        let raster = match wanted {
-            Some(wanted) => self.read_joined(&reader, wanted, scope)?,
-            None => reader.read(plan.page, level, wide, plan.quality_layers)?,
-        };
-        let statistics = if pipeline::needs_statistics(&plan.processing) {
-            Some(self.statistics_of(image, plan, scope)?)
-        } else {
-            None
-        };
-        let inks = self.inks(image, page);
+        let memory = self
+            .memory
+            .reserve(pixels::pixel_bytes(&prepared.plan, prepared.page(), &rows))?;
+        let memory: Arc<encode::Held> = Arc::new(memory);
         let colors = self.colors(prepared);
-        let work = Work {
-            processing: &plan.processing,
-            ranges: page.ranges.clone(),
-            statistics: statistics.as_deref(),
-            inner,
-            padded: plan.padded,
-            size: plan.size,
-            interpolation: match self.config.interpolation {
-                Interpolation::Nearest => pipeline::Interpolation::Nearest,
-                Interpolation::Bilinear => pipeline::Interpolation::Bilinear,
-                Interpolation::Lanczos => pipeline::Interpolation::Lanczos,
-            },
-            turn: plan.turn,
-            alpha: if prepared.settings.holds_alpha(page.color_band_count) {
-                AlphaOut::Keep
-            } else {
-                AlphaOut::FlattenWhite
-            },
-            bands: match prepared.settings {
-                Settings::Tiff {
-                    compression: TiffCompression::WebP,
-                    ..
-                } => BandsOut::Rgb,
-                Settings::Tiff {
-                    compression: TiffCompression::Jpeg,
-                    ..
-                } => BandsOut::GreyOrRgb,
-                Settings::Tiff { .. } => BandsOut::Any,
-                _ => BandsOut::GreyOrRgb,
-            },
-            depth: if self.config.deep_output && prepared.settings.holds_deep_samples() {
-                OutputDepth::Source
-            } else {
-                OutputDepth::Eight
-            },
-            inks: inks.as_deref(),
-            to_srgb: match &colors {
-                Colors::Converted(transform) => Some(transform),
-                Colors::Plain | Colors::Described(_) => None,
-            },
-            max_bytes: self.config.limits.max_request_bytes,
-            deadline: Some(scope.deadline()),
-        };
-        let mut raster = pipeline::run(raster, &work)?;
-        if let Some(mark) = &prepared.watermark {
-            mark::apply(mark, &mut raster, &prepared.image, plan, prepared.is_tile)?;
-        }
-        let metadata = self.metadata(prepared, &raster, colors);
+        let raster = self.pixels(prepared, &colors, rows, wanted, scope)?;
+        let metadata = self.metadata(prepared, &Shape::of(&raster), colors);
         let check = || match scope.is_abandoned() {
             true => Err(Error::Cancelled),
             false if Instant::now() > scope.deadline() => Err(Error::Unavailable {
@@ -388,12 +331,12 @@ impl Handler {
             false => Ok(()),
         };
         check()?;
-        let control = Control::new(&check, &pause);
-        encode::encode_while(&raster, &prepared.settings, &metadata, control)
+        let control = Control::new(&check, &pause).with_end(scope.deadline(), &memory);
+        encode::encode_while(raster, &prepared.settings, &metadata, control)
     }
 
     /// Statistics of the whole smallest level of a page, kept with the image's state and the ranges in force.
-    fn statistics_of(
+    pub(super) fn statistics_of(
         &self,
         image: &Arc<OpenImage>,
         plan: &Plan,
@@ -425,7 +368,7 @@ impl Handler {
 
     /// What becomes of the colors of a picture: a profile goes out while the bands mean what it describes and
     /// the file may hold it; otherwise they are converted.
-    fn colors(&self, prepared: &Prepared) -> Colors {
+    pub(super) fn colors(&self, prepared: &Prepared) -> Colors {
         let plan = &prepared.plan;
         let p = &plan.processing;
         let bands = match prepared.page().color_model {
@@ -459,7 +402,7 @@ impl Handler {
     }
 
     /// What the profile of a CMYK image says of its inks.
-    fn inks(&self, image: &OpenImage, page: &Page) -> Option<Arc<Transform>> {
+    pub(super) fn inks(&self, image: &OpenImage, page: &Page) -> Option<Arc<Transform>> {
         if page.color_model != ColorModel::Cmyk {
             return None;
         }
@@ -467,10 +410,10 @@ impl Handler {
         self.transforms.to_srgb(&icc, Bands::Cmyk)
     }
 
-    fn metadata(&self, prepared: &Prepared, raster: &Raster, colors: Colors) -> Metadata {
+    pub(super) fn metadata(&self, prepared: &Prepared, shape: &Shape, colors: Colors) -> Metadata {
         let image = &prepared.image.image;
         let page = prepared.page();
-        let same_bands = raster.color_band_count() == page.color_band_count;
+        let same_bands = shape.color_band_count() == page.color_band_count;
         let rights = image.info.text("rights").map(<[u8]>::to_vec);
         let mut metadata = Metadata {
             icc: match colors {
@@ -486,7 +429,7 @@ impl Handler {
             metadata.xmp = image.metadata(MetadataKind::Xmp);
             let source = image.metadata(MetadataKind::Exif);
             let about = exif::About {
-                size: raster.size,
+                size: shape.size,
                 rights: metadata.rights.as_deref(),
                 resolution: metadata.resolution,
                 // The others have a place of their own for it.
@@ -540,21 +483,6 @@ fn statistics_key(image: &OpenImage, page: usize, quality_layers: u32, ranges: &
         key.extend_from_slice(&range.max.to_bits().to_le_bytes());
     }
     key
-}
-
-/// An estimate of the bytes a picture holds while it is made: source, one copy of it in the width a step
-/// needs, and the output.
-fn pixel_bytes(plan: &Plan, page: &Page, source_pixels: u64) -> u64 {
-    let sample = page.sample_format.bytes() as u64;
-    let bands = u64::from(page.band_count);
-    let copy = if plan.processing.is_none() && plan.is_unscaled() {
-        0
-    } else {
-        sample
-    };
-    source_pixels
-        .saturating_mul(bands * (sample + copy))
-        .saturating_add(plan.final_size().pixels().saturating_mul(4))
 }
 
 /// A region with a margin as far as the level reaches, and where the region lies in it.

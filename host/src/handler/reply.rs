@@ -133,6 +133,17 @@ impl Replies {
         self.error(error, family)
     }
 
+    /// A reply that failed after it had begun: there is nobody to tell but the operator.
+    pub(super) fn broke_off(&self, error: &Error, identifier: &[u8]) {
+        let image = identifier.escape_ascii();
+        match error.log_level() {
+            _ if matches!(error, Error::Cancelled) => tracing::debug!(%image, "a reply broke off: {error}"),
+            tracing::Level::ERROR => tracing::error!(%image, "a reply broke off: {error}"),
+            tracing::Level::WARN => tracing::warn!(%image, "a reply broke off: {error}"),
+            _ => tracing::debug!(%image, "a reply broke off: {error}"),
+        }
+    }
+
     /// Fields every successful reply about an image begins with.
     fn about(&self, status: u16, media_type: &str, image: &ImageHandle, etag: &str) -> Response {
         let mut response = Response::new(status)
@@ -237,12 +248,12 @@ impl Replies {
     }
 
     /// The access line.
-    pub(super) fn log(&self, request: &Request, response: &Response, time: Duration) {
+    pub(super) fn log(&self, request: &Request, status: u16, bytes: u64, time: Duration) {
         if self.access_log {
             tracing::info!(
                 target: "access",
-                status = response.status,
-                bytes = response.body.len(),
+                status,
+                bytes,
                 micros = time.as_micros() as u64,
                 "{}",
                 description(request)
@@ -395,6 +406,97 @@ mod tests {
         assert_eq!(description(&request), "GET /a\\nb");
         request.body = b"FIF=x".into();
         assert_eq!(description(&request), "GET /a\\nb?FIF=x");
+    }
+
+    /// An encoder whose codec does not work.
+    struct OutOfOrder;
+
+    impl encode::Encoder for OutOfOrder {
+        fn encode(
+            &self,
+            _: crate::raster::Raster,
+            _: &encode::Settings,
+            _: &encode::Metadata,
+            _: encode::Control<'_>,
+        ) -> Result<encode::Encoded, Error> {
+            Err(Error::fault("encode", "jpeg: the codec is out of order"))
+        }
+    }
+
+    /// What `work` logs.
+    fn logged<T>(work: impl FnOnce() -> T) -> (T, String) {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let sink = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || sink.clone())
+            .finish();
+        let result = tracing::subscriber::with_default(subscriber, work);
+        let text = String::from_utf8_lossy(&lines.0.lock()).into_owned();
+        (result, text)
+    }
+
+    #[test]
+    fn an_encoder_that_fails_is_a_500_and_its_cause_is_in_the_log() {
+        let picture = crate::encode::test_pictures::rgb(8, 8);
+        let settings = encode::Settings::Jpeg { quality: 75 };
+        let made = encode::encode_by(
+            &OutOfOrder,
+            picture,
+            &settings,
+            &encode::Metadata::default(),
+            encode::Control::NONE,
+        );
+        let error = made.unwrap_err();
+        let mut request = Request::new(crate::server::Transport::Http);
+        request.path = "/iiif/3/a.tif/full/max/0/default.jpg".into();
+        let replies = Replies::new(&Config::from_values(&crate::config::Values::new()).0);
+        let (reply, log) = logged(|| replies.failed(&error, &request, Family::Iiif));
+        assert_eq!(reply.status, 500);
+        let body = String::from_utf8_lossy(&reply.body);
+        assert!(
+            !body.contains("out of order"),
+            "the cause is the operator's: {body}"
+        );
+        assert_eq!(log.lines().count(), 1, "{log}");
+        for part in [
+            "ERROR",
+            "encode: jpeg: the codec is out of order",
+            "GET /iiif/3/a.tif/full/max/0/default.jpg",
+        ] {
+            assert!(log.contains(part), "{part} in {log}");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_breaks_off_tells_the_operator_unless_the_client_left() {
+        let replies = Replies::new(&Config::from_values(&crate::config::Values::new()).0);
+        for (error, level) in [
+            (Error::fault("decode", "tile 7 is cut"), "ERROR"),
+            (
+                Error::Unavailable {
+                    reason: "tile 7 is slow".into(),
+                    retry_after: Duration::ZERO,
+                },
+                "WARN",
+            ),
+        ] {
+            let ((), log) = logged(|| replies.broke_off(&error, b"a.tif"));
+            let told = [level, "tile 7", "a.tif", "broke off"];
+            assert!(told.iter().all(|part| log.contains(part)), "{log}");
+        }
+        let ((), log) = logged(|| replies.broke_off(&Error::Cancelled, b"a.tif"));
+        assert_eq!(log, "");
     }
 
     #[test]

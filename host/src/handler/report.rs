@@ -48,7 +48,7 @@ impl Handler {
                 "threads": self.workers.threads(),
                 "busy": self.workers.busy(),
                 "given_up": self.workers.given_up(),
-                "waiting": self.workers.waiting(),
+                "waiting": self.workers.waiting() + self.exports.waiting(),
                 "pictures": self.flights.len(),
                 "bytes": self.memory.used(),
                 "expected_wait_ms": self.workers.expected_wait(Urgency::Export).as_millis() as u64,
@@ -284,7 +284,10 @@ impl Handler {
             "Jobs waiting for a thread.",
             [
                 (&[("kind", "tile")][..], self.workers.waiting_of(tile)),
-                (&[("kind", "export")][..], self.workers.waiting_of(export)),
+                (
+                    &[("kind", "export")][..],
+                    self.workers.waiting_of(export) + self.exports.waiting(),
+                ),
             ],
         );
         text.single(

@@ -16,7 +16,8 @@ use crate::view::Gamma;
 /// The steps of `recipe` on the `inner` region of the raster; the convolution also reads around it and
 /// repeats the border of the raster where that ends.
 ///
-/// Gives color bands and opacity; other bands are read by the color twist and left out.
+/// Bands that are no color are read by the color twist and keep their values otherwise. Steps that make other colors
+/// leave out all of them but opacity.
 pub(super) fn mix(
     raster: &Raster,
     inner: Region,
@@ -39,8 +40,8 @@ fn mix_to<T: Depth>(
 ) -> Result<Raster, Error> {
     let mixer = Mixer::new(raster, recipe, T::BITS == 8);
     let colors = mixer.colors;
-    let alpha = raster.alpha_band();
-    let bands = colors + usize::from(alpha.is_some());
+    let others = mixer.others();
+    let bands = colors + others.len();
     let size = Size::new(inner.width, inner.height);
     let format = T::wrap(Vec::new()).format();
     let band_count = u32::try_from(bands).map_err(|_| Error::bad_request("too many bands"))?;
@@ -66,18 +67,19 @@ fn mix_to<T: Depth>(
                     }
                 }
             };
-            match alpha {
-                None => colors_out(out, values),
-                Some(alpha) => {
-                    for (o, v) in out.chunks_exact_mut(bands).zip(values.chunks_exact(colors)) {
-                        colors_out(&mut o[..colors], v);
-                    }
-                    mixer.opacity(y, inner, alpha, &mut out[colors..], bands);
-                }
+            if others.is_empty() {
+                colors_out(out, values);
+                continue;
+            }
+            for (o, v) in out.chunks_exact_mut(bands).zip(values.chunks_exact(colors)) {
+                colors_out(&mut o[..colors], v);
+            }
+            for (place, band) in others.clone().enumerate() {
+                mixer.plain(y, inner, band, &mut out[colors + place..], bands);
             }
         }
     });
-    super::made(raster, size, colors, T::wrap(out))
+    super::made_with(raster, size, colors, others.len(), T::wrap(out))
 }
 
 /// What is the same for all rows.
@@ -272,10 +274,23 @@ impl<'a> Mixer<'a> {
         }
     }
 
-    /// Opacity of row `y` into every `step`th sample of `out`, by depth alone.
-    fn opacity<T: Depth>(&self, y: usize, inner: Region, alpha: usize, out: &mut [T], step: usize) {
+    /// Bands that are no color and go on.
+    fn others(&self) -> Range<usize> {
+        let (colors, all) = (
+            self.raster.color_band_count() as usize,
+            self.raster.band_count as usize,
+        );
+        let recipe = self.recipe;
+        if recipe.color_map.is_none() && recipe.twist.is_none() && recipe.light.is_none() {
+            return colors..all;
+        }
+        colors..colors + usize::from(self.raster.alpha_band().is_some())
+    }
+
+    /// A band that is no color of row `y` into every `step`th sample of `out`, by depth alone.
+    fn plain<T: Depth>(&self, y: usize, inner: Region, band: usize, out: &mut [T], step: usize) {
         let all = self.raster.band_count as usize;
-        let start = y * self.raster.row_len() + inner.x as usize * all + alpha;
+        let start = y * self.raster.row_len() + inner.x as usize * all + band;
         let bits = self.raster.bit_depth;
         let places = out.iter_mut().step_by(step);
         match &self.raster.samples {
@@ -290,7 +305,7 @@ impl<'a> Mixer<'a> {
                 .for_each(|(o, s)| *o = rescale(*s, bits)),
             Samples::F32(v) => places
                 .zip(v[start..].iter().step_by(all))
-                .for_each(|(o, s)| *o = T::quantize(self.recipe.plain(alpha, f64::from(*s)))),
+                .for_each(|(o, s)| *o = T::quantize(self.recipe.plain(band, f64::from(*s)))),
         }
     }
 }

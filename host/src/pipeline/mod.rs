@@ -278,11 +278,28 @@ fn model_of(bands: usize) -> ColorModel {
 
 /// A picture a step made: `colors` color bands, then opacity if `source` has any.
 fn made(source: &Raster, size: Size, colors: usize, samples: Samples) -> Result<Raster, Error> {
+    made_with(
+        source,
+        size,
+        colors,
+        usize::from(source.alpha_band().is_some()),
+        samples,
+    )
+}
+
+/// A picture a step made: `colors` color bands, then `others`, of which the first is opacity if `source` has any.
+fn made_with(
+    source: &Raster,
+    size: Size,
+    colors: usize,
+    others: usize,
+    samples: Samples,
+) -> Result<Raster, Error> {
     let alpha = match source.alpha_band() {
         Some(_) => source.alpha,
         None => AlphaMode::None,
     };
-    let band_count = colors + usize::from(alpha != AlphaMode::None);
+    let band_count = colors + others;
     let raster = Raster {
         size,
         band_count: u32::try_from(band_count).map_err(|_| Error::bad_request("too many bands"))?,

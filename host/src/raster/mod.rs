@@ -103,6 +103,18 @@ impl Samples {
     }
 }
 
+/// How many of the bands of a picture carry color.
+pub(crate) fn color_band_count(model: ColorModel, alpha: AlphaMode, band_count: u32) -> u32 {
+    let named = match model {
+        ColorModel::Grey => 1,
+        ColorModel::Rgb | ColorModel::CieLab => 3,
+        ColorModel::Cmyk => 4,
+        _ if alpha == AlphaMode::None => band_count,
+        _ => band_count.saturating_sub(1),
+    };
+    named.min(band_count)
+}
+
 /// A picture in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Raster {
@@ -211,14 +223,7 @@ impl Raster {
     /// Bands that carry color or data.
     #[must_use]
     pub fn color_band_count(&self) -> u32 {
-        let named = match self.color_model {
-            ColorModel::Grey => 1,
-            ColorModel::Rgb | ColorModel::CieLab => 3,
-            ColorModel::Cmyk => 4,
-            _ if self.alpha == AlphaMode::None => self.band_count,
-            _ => self.band_count.saturating_sub(1),
-        };
-        named.min(self.band_count)
+        color_band_count(self.color_model, self.alpha, self.band_count)
     }
 
     /// The samples, if they are bytes.

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::Rest;
+
 /// One reply: status, header fields in order, body.
 ///
-/// `Content-Length` is added by the transport from the body (never on 204 and 304), and the body is left
-/// out for HEAD there.
-#[derive(Clone, Debug)]
+/// `Content-Length` is added by the transport from the body (never on 204 and 304, nor where a [`rest`](Self::rest)
+/// follows), and the body is left out for HEAD there.
+#[derive(Debug)]
 pub struct Response {
     /// HTTP status code.
     pub status: u16,
@@ -16,6 +18,8 @@ pub struct Response {
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body; a cheap clone of cached bytes.
     pub body: Bytes,
+    /// What follows the body while it is being made: the body is only its beginning then.
+    pub rest: Option<Rest>,
 }
 
 impl Response {
@@ -26,6 +30,7 @@ impl Response {
             status,
             headers: Vec::new(),
             body: Bytes::new(),
+            rest: None,
         }
     }
 

@@ -18,7 +18,8 @@ pub type PendingResponse = Pin<Box<dyn Future<Output = Response> + Send>>;
 /// Called on the I/O threads: neither function may block. A panic costs its own request (500), not the
 /// connection's thread.
 pub trait Service: Send + Sync + 'static {
-    /// Answers at once if that takes no work worth leaving the I/O thread for: a cached reply, an error.
+    /// Answers at once if that takes no work worth leaving the I/O thread for: a cached reply, an error. Its body
+    /// is whole.
     fn try_answer(&self, request: &Request) -> Option<Response>;
 
     /// Answers after work elsewhere; asked only after [`try_answer`](Self::try_answer) gave nothing.

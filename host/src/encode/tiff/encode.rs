@@ -62,7 +62,7 @@ pub struct TiffEncoder;
 impl Encoder for TiffEncoder {
     fn encode(
         &self,
-        raster: &Raster,
+        raster: Raster,
         settings: &Settings,
         metadata: &crate::encode::Metadata,
         control: Control<'_>,
@@ -89,7 +89,7 @@ impl Encoder for TiffEncoder {
             resolution: metadata.resolution,
             text,
         };
-        let (bytes, exif_left_out) = refused(write(raster, compression, &metadata, exif.as_ref(), control))?;
+        let (bytes, exif_left_out) = refused(write(&raster, compression, &metadata, exif.as_ref(), control))?;
         left_out.extend(exif_left_out);
         Ok(Encoded { bytes, left_out })
     }
@@ -280,7 +280,7 @@ fn to_twos_complement(pixels: &mut [u8], format: SampleFormat, bit_depth: u32) {
 mod tests {
     use std::io::Cursor;
 
-    use iiphost_plugin_api::{AlphaMode, Resolution, ResolutionUnit};
+    use iiphost_plugin_api::{AlphaMode, ColorModel, Resolution, ResolutionUnit};
     use tiff::decoder::{Decoder, DecodingResult};
     use tiff::tags::Tag;
 
@@ -330,22 +330,36 @@ mod tests {
             TiffCompression::Zstandard,
         ];
         for format in formats {
-            for bands in [1, 2, 3, 4] {
-                let alpha = if bands % 2 == 0 {
-                    AlphaMode::Unassociated
-                } else {
-                    AlphaMode::None
-                };
+            for (bands, alpha) in [1, 2, 3, 4, 5, 7].into_iter().flat_map(|bands| {
+                let with_alpha = (bands > 1).then_some((bands, AlphaMode::Unassociated));
+                [(bands, AlphaMode::None)].into_iter().chain(with_alpha)
+            }) {
                 for kind in kinds {
-                    let raster = raster(bands, alpha, format);
+                    let mut raster = raster(bands, alpha, format);
+                    let colors = bands - u32::from(alpha != AlphaMode::None);
+                    raster.color_model = match colors {
+                        1 => ColorModel::Grey,
+                        3 => ColorModel::Rgb,
+                        _ => ColorModel::Multiband,
+                    };
                     let compression = compression_for(kind, None).unwrap();
                     let file = encode(&raster, compression, &Metadata::default()).unwrap();
                     let mut decoder = Decoder::new(Cursor::new(&file)).unwrap();
                     assert_eq!(decoder.dimensions().unwrap(), (123, 77));
                     let photometric = decoder.get_tag_u32(Tag::PhotometricInterpretation).unwrap();
-                    assert_eq!(photometric, if bands < 3 { 1 } else { 2 });
+                    assert_eq!(photometric, if colors == 3 { 2 } else { 1 });
+                    let extra = decoder.find_tag(Tag::ExtraSamples).unwrap();
+                    let has_alpha = extra.is_some_and(|e| e.into_u32_vec().unwrap().contains(&2));
+                    assert_eq!(
+                        has_alpha,
+                        alpha != AlphaMode::None,
+                        "{bands} bands, {colors} colors"
+                    );
                     let read = samples(decoder.read_image().unwrap());
-                    assert!(read == raster.samples, "{format:?}, {bands} bands, {kind:?}");
+                    assert!(
+                        read == raster.samples,
+                        "{format:?}, {bands} bands, {alpha:?}, {kind:?}"
+                    );
                 }
             }
         }
@@ -422,7 +436,7 @@ mod tests {
             ..Default::default()
         };
         let file = TiffEncoder
-            .encode(&raster, &settings, &metadata, Control::NONE)
+            .encode(raster.clone(), &settings, &metadata, Control::NONE)
             .unwrap();
         assert!(file.left_out.is_empty());
         let mut decoder = Decoder::new(Cursor::new(&file.bytes)).unwrap();
@@ -443,7 +457,7 @@ mod tests {
         };
         let (check, give_way) = (|| Err(Error::Cancelled), || ());
         let control = Control::new(&check, &give_way);
-        let stopped = TiffEncoder.encode(&raster, &settings, &Default::default(), control);
+        let stopped = TiffEncoder.encode(raster, &settings, &Default::default(), control);
         assert!(matches!(stopped, Err(Error::Cancelled)));
     }
 

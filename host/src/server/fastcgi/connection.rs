@@ -1,6 +1,8 @@
 //! The rules of FastCGI for one connection, without any socket: bytes in, events and bytes out.
 
-use super::outgoing::Outgoing;
+use bytes::Bytes;
+
+use super::outgoing::{COMPLETE, Outgoing};
 use super::params::{Pairs, value_len_of, write_pair};
 use super::record::{
     MANAGEMENT, Piece, ProtocolError, ProtocolStatus, RecordReader, kind, write_end_request, write_record,
@@ -12,6 +14,8 @@ use crate::server::{IntakeLimits, Method, Request, Response};
 
 /// `FCGI_RESPONDER`, the only role there is a use for.
 const RESPONDER: u16 = 1;
+/// The application's status of a reply that broke off.
+const INCOMPLETE: u32 = 1;
 /// `FCGI_KEEP_CONN`.
 const KEEP_CONN: u8 = 1;
 /// Content of GET_VALUES: three names are known, and a web server asks for no others.
@@ -128,12 +132,37 @@ impl Connection {
         Ok(None)
     }
 
-    /// Lays out the reply to the request that waits for it.
+    /// Lays out the reply to the request that waits for it. Where a rest of the body follows, the request stays
+    /// active until [`end_reply`](Self::end_reply).
     pub(super) fn reply(&mut self, response: &Response) {
-        if let Some(Active { id, keep, state }) = self.active.take() {
-            let head_only = matches!(state, State::Answering { head_only: true });
-            self.outgoing.write_reply(id, response, head_only);
-            self.closing |= !keep;
+        let Some(active) = &self.active else { return };
+        let head_only = matches!(active.state, State::Answering { head_only: true });
+        self.outgoing.write_reply(active.id, response, head_only);
+        if response.rest.is_none() {
+            self.closing |= !active.keep;
+            self.active = None;
+        }
+    }
+
+    /// Whether the reply to the active request is to have no body.
+    pub(super) fn is_head_only(&self) -> bool {
+        matches!(self.state(), Some(State::Answering { head_only: true }))
+    }
+
+    /// Lays out a piece of the rest of a body; what was laid out before must have been sent.
+    pub(super) fn reply_piece(&mut self, piece: Bytes) {
+        if let Some(active) = &self.active {
+            self.outgoing.write_piece(active.id, piece);
+        }
+    }
+
+    /// Ends a reply with a rest. One that is not whole says so, and takes the connection along: there are web
+    /// servers that look at nothing else.
+    pub(super) fn end_reply(&mut self, is_whole: bool) {
+        if let Some(Active { id, keep, .. }) = self.active.take() {
+            self.outgoing
+                .write_end(id, if is_whole { COMPLETE } else { INCOMPLETE });
+            self.closing |= !keep || !is_whole;
         }
     }
 

@@ -15,6 +15,9 @@ const MAX_CONTENT: usize = 65_528;
 /// slices in the system call, and the buffer is used again.
 const COPY_MAX: usize = 16 << 10;
 
+/// The application's status of a reply that is complete; any other says that it is not.
+pub(super) const COMPLETE: u32 = 0;
+
 /// Slices given to one system call.
 pub(super) const MAX_SLICES: usize = 64;
 
@@ -51,12 +54,14 @@ impl Outgoing {
     }
 
     /// Appends a whole reply: STDOUT records with header block and body, the end of STDOUT, END_REQUEST.
-    /// `head_only` is the reply to HEAD: the length of the body without the body.
+    /// `head_only` is the reply to HEAD: the length of the body without the body. Where a rest of the body
+    /// follows, no length is told and the end is left to [`write_end`](Self::write_end).
     ///
     /// One body is held at a time: a reply is appended only when the one before has been sent.
     pub(super) fn write_reply(&mut self, id: u16, response: &Response, head_only: bool) {
         debug_assert!(self.body.is_empty());
         let has_body = !matches!(response.status, 204 | 304);
+        let is_whole = response.rest.is_none();
         let body = if has_body && !head_only {
             response.body.clone()
         } else {
@@ -66,7 +71,7 @@ impl Outgoing {
         // The header block is written where it will stand if it fits one record, which it nearly always does.
         let block_start = start + HEADER_LEN;
         self.own.resize(block_start, 0);
-        write_header_block(&mut self.own, response, has_body);
+        write_header_block(&mut self.own, response, has_body && is_whole);
         let block_len = self.own.len() - block_start;
         if block_len > MAX_CONTENT {
             let block = self.own.split_off(block_start);
@@ -85,8 +90,10 @@ impl Outgoing {
             if body.len() <= COPY_MAX && first_len == body.len() {
                 self.own.extend_from_slice(&body);
                 self.add_padding(header);
-                self.write_end(id);
                 self.add_own(start);
+                if is_whole {
+                    self.write_end(id, COMPLETE);
+                }
                 return;
             }
             self.add_own(start);
@@ -94,9 +101,23 @@ impl Outgoing {
             self.write(|own| own.resize(own.len() + usize::from(header.padding_len), 0));
             self.write_body(id, body, first_len);
         }
-        let start = self.own.len();
-        self.write_end(id);
-        self.add_own(start);
+        if is_whole {
+            self.write_end(id, COMPLETE);
+        }
+    }
+
+    /// Appends a piece of the rest of a body, when everything before it has been sent.
+    pub(super) fn write_piece(&mut self, id: u16, piece: Bytes) {
+        debug_assert!(self.body.is_empty());
+        self.write_body(id, piece, 0);
+    }
+
+    /// Ends a reply: the end of STDOUT, and END_REQUEST with the application's status.
+    pub(super) fn write_end(&mut self, id: u16, app_status: u32) {
+        self.write(|own| {
+            own.extend_from_slice(&stdout(id, 0).to_bytes());
+            write_end_request(own, id, app_status, ProtocolStatus::RequestComplete);
+        });
     }
 
     /// The next slices to send, as many as fit.
@@ -155,11 +176,6 @@ impl Outgoing {
         self.body = body;
     }
 
-    fn write_end(&mut self, id: u16) {
-        self.own.extend_from_slice(&stdout(id, 0).to_bytes());
-        write_end_request(&mut self.own, id, 0, ProtocolStatus::RequestComplete);
-    }
-
     fn add_padding(&mut self, header: Header) {
         self.own
             .resize(self.own.len() + usize::from(header.padding_len), 0);
@@ -195,7 +211,7 @@ fn stdout(id: u16, content_len: usize) -> Header {
 }
 
 /// The header block of a CGI reply (RFC 3875, section 6.2.1). `Status` is always sent.
-fn write_header_block(out: &mut Vec<u8>, response: &Response, has_body: bool) {
+fn write_header_block(out: &mut Vec<u8>, response: &Response, has_length: bool) {
     // Writing to a Vec cannot fail.
     let _ = write!(
         out,
@@ -212,7 +228,7 @@ fn write_header_block(out: &mut Vec<u8>, response: &Response, has_body: bool) {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    if has_body {
+    if has_length {
         let _ = write!(out, "Content-Length: {}\r\n", response.body.len());
     }
     out.extend_from_slice(b"\r\n");
@@ -297,6 +313,27 @@ mod tests {
             "Status: 200 OK\r\nX: \r\nContent-Length: 4\r\n\r\nbody".len() + 100_000
         );
         assert!(content.ends_with(b"\r\nContent-Length: 4\r\n\r\nbody"));
+    }
+
+    #[test]
+    fn a_reply_with_a_rest_has_no_length_and_ends_when_it_is_told() {
+        for (first, app_status) in [(0, COMPLETE), (5, 1), (100_000, COMPLETE)] {
+            let mut outgoing = Outgoing::default();
+            let (_writer, rest) = crate::server::rest();
+            let mut response = Response::new(200).body(vec![1; first]);
+            response.rest = Some(rest);
+            outgoing.write_reply(7, &response, false);
+            let (mut content, end) = send(&mut outgoing, 5000);
+            assert!(end.is_empty());
+            outgoing.write_piece(7, vec![1; 70_000].into());
+            content.extend(send(&mut outgoing, 5000).0);
+            outgoing.write_end(7, app_status);
+            let (last, end) = send(&mut outgoing, 5000);
+            assert!(last.is_empty());
+            assert_eq!(end, [0, 0, 0, app_status as u8, 0, 0, 0, 0]);
+            let expected = [&b"Status: 200 OK\r\n\r\n"[..], &vec![1; first + 70_000]].concat();
+            assert!(content == expected);
+        }
     }
 
     #[test]

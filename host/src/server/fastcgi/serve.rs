@@ -22,7 +22,7 @@ use crate::server::balance::Kept;
 use crate::server::service::{Answer, refuse, try_answer};
 use crate::server::socket::Socket;
 use crate::server::worker::Context;
-use crate::server::{Request, Timeouts};
+use crate::server::{Request, Rest, Timeouts};
 
 /// What is read at once. A usual request is a tenth of it.
 const READ_LEN: usize = 16 << 10;
@@ -194,6 +194,10 @@ impl Conversation {
             },
         };
         self.connection.reply(&response);
+        if response.rest.is_some() {
+            // Services do not do that; and nothing here can wait for the rest.
+            self.connection.end_reply(false);
+        }
         if self.connection.is_closing() && self.connection.receive(input).is_err() {
             // The reply stands, whatever follows the request.
             *input = &[];
@@ -225,12 +229,39 @@ impl Conversation {
                 biased;
                 response = &mut answer => {
                     self.connection.reply(&response);
-                    return Ok(());
+                    return match response.rest {
+                        Some(rest) => self.send_rest(socket, rest).await,
+                        None => Ok(()),
+                    };
                 }
                 listened = read(socket, |bytes| self.listen(bytes)) => listened?,
             };
         }
         Ok(())
+    }
+
+    /// Sends what follows the beginning of a body while it is made. The client may abort it or go away.
+    async fn send_rest(&mut self, socket: &mut Socket, mut rest: Rest) -> Result<(), End> {
+        if self.connection.is_head_only() {
+            self.connection.end_reply(true);
+            return Ok(());
+        }
+        loop {
+            self.flush(socket).await?;
+            tokio::select! {
+                biased;
+                piece = rest.next() => match piece {
+                    Some(Ok(piece)) => self.connection.reply_piece(piece),
+                    end => {
+                        self.connection.end_reply(end.is_none());
+                        return Ok(());
+                    }
+                },
+                listened = read(socket, |bytes| self.listen(bytes)) => if listened? {
+                    return Ok(());
+                },
+            }
+        }
     }
 
     /// Gives the protocol bytes that arrive during an answer; tells whether they abort it.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 
+use super::body::ReplyBody;
 use crate::error::Error;
 use crate::server::service::{Answer, refuse, try_answer};
 use crate::server::worker::Context;
@@ -25,7 +26,7 @@ pub(super) async fn answer(
     peer: Option<IpAddr>,
     is_refusal: bool,
     context: Arc<Context>,
-) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
+) -> Result<hyper::Response<ReplyBody>, Infallible> {
     let (parts, body) = request.into_parts();
     let expects_continue = parts.headers.contains_key(EXPECT);
     let mut request = to_request(parts, peer);
@@ -105,12 +106,16 @@ fn to_request(parts: Parts, peer: Option<IpAddr>) -> Request {
     request
 }
 
-/// hyper leaves out the body of a reply to HEAD, and writes its length.
-fn to_hyper(response: Response) -> hyper::Response<Full<Bytes>> {
+/// hyper leaves out the body of a reply to HEAD, and writes its length. A body of unknown length goes in chunks, and
+/// ends with the connection for a client of HTTP/1.0.
+fn to_hyper(response: Response) -> hyper::Response<ReplyBody> {
     let has_body = !matches!(response.status, 204 | 304);
-    let body = if has_body { response.body } else { Bytes::new() };
-    let len = body.len();
-    let mut reply = hyper::Response::new(Full::new(body));
+    let (body, rest) = match has_body {
+        true => (response.body, response.rest),
+        false => (Bytes::new(), None),
+    };
+    let len = rest.is_none().then_some(body.len());
+    let mut reply = hyper::Response::new(ReplyBody::new(body, rest));
     if let Ok(status) = hyper::StatusCode::from_u16(response.status) {
         *reply.status_mut() = status;
     } else {
@@ -130,13 +135,13 @@ fn to_hyper(response: Response) -> hyper::Response<Full<Bytes>> {
             _ => tracing::error!("the header field {name} is left out: it is no HTTP"),
         }
     }
-    if has_body {
+    if let (true, Some(len)) = (has_body, len) {
         fields.insert(CONTENT_LENGTH, len.into());
     }
     reply
 }
 
-fn closing(mut reply: hyper::Response<Full<Bytes>>) -> hyper::Response<Full<Bytes>> {
+fn closing(mut reply: hyper::Response<ReplyBody>) -> hyper::Response<ReplyBody> {
     reply
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
