@@ -154,7 +154,7 @@ fn a_cold_tile_wanted_everywhere_is_made_by_one() {
     });
     assert!(bodies.iter().all(|body| *body == bodies[0]));
     // Whoever waited longer than the bound has made it, too; a test machine can be that slow.
-    let total: u64 = nodes.iter().map(made).sum();
+    let total: u64 = nodes.iter().map(Server::pictures_made).sum();
     assert!((1..=2).contains(&total), "{total} of 3 nodes made it");
 }
 
