@@ -83,6 +83,12 @@ impl Index {
         places.min(2 * u64::from(MAX_PLACES)) * size_of::<Place>() as u64
     }
 
+    /// Places found so far.
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> usize {
+        self.lock().places.len()
+    }
+
     /// A place a few MCUs before MCU `mcu` at most; finds it if it is not known yet.
     ///
     /// # Errors

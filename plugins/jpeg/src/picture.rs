@@ -130,6 +130,12 @@ impl Picture {
         self.source.len() + self.index.max_bytes(&self.scan)
     }
 
+    /// Places of the index found so far.
+    #[cfg(test)]
+    pub(crate) fn known_places(&self) -> usize {
+        self.index.known()
+    }
+
     /// Bands of a pixel.
     pub(crate) fn band_count(&self) -> u32 {
         band_count(self.coding)
