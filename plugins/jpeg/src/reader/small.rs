@@ -171,3 +171,91 @@ impl Small {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_file::with_ctx;
+
+    /// A sample of the level of one eighth.
+    fn sample(x: u32, y: u32) -> u8 {
+        (x * 7 + y * 13 + x * y) as u8
+    }
+
+    fn read(small: &Small, level: u32, region: Region) -> Vec<u8> {
+        let eighth = |region: Region, take: &mut TakeRow<'_>| {
+            (0..region.height).try_for_each(|row| {
+                let samples: Vec<u8> = (0..region.width)
+                    .map(|col| sample(region.x + col, region.y + row))
+                    .collect();
+                take(row, &samples)
+            })
+        };
+        let mut samples = Vec::new();
+        let done = with_ctx(|ctx| {
+            small.rows(level, region, &eighth, ctx, &mut |_, row| {
+                samples.extend_from_slice(row);
+                Ok(())
+            })
+        });
+        done.unwrap();
+        samples
+    }
+
+    /// Means of squares of `side`, rounded.
+    fn means(side: u32, region: Region, sample: impl Fn(u32, u32) -> u8) -> Vec<u8> {
+        let mut means = Vec::new();
+        for y in region.y..region.y + region.height {
+            for x in region.x..region.x + region.width {
+                let all = (0..side * side).map(|at| (x * side + at % side, y * side + at / side));
+                let sum: u32 = all.map(|(x, y)| u32::from(sample(x, y))).sum();
+                means.push(((sum + side * side / 2) / (side * side)) as u8);
+            }
+        }
+        means
+    }
+
+    #[test]
+    fn a_level_has_one_way_to_be_made_whatever_is_kept() {
+        let room = Room::new(1 << 20);
+        let part = Region::new(3, 2, 4, 5);
+        for base in [3, 4] {
+            let mut small = Small::new((8 * 96 + 5, 8 * 64 + 7), 1, &room);
+            assert_eq!(small.base, 3);
+            small.base = base;
+            let eighths = read(&small, 3, part);
+            let sixteenths = read(&small, 4, part);
+            assert!(!small.is_kept());
+            let thirty_seconds = read(&small, 5, part);
+            assert_eq!(small.is_kept(), base == 4);
+            // As much of the base as to keep it.
+            let (width, height) = small.size(base);
+            read(&small, base, Region::new(0, 0, width, height));
+            assert!(small.is_kept());
+            assert_eq!(eighths, means(1, part, sample));
+            assert_eq!(sixteenths, means(2, part, sample));
+            if base == 3 {
+                assert_eq!(thirty_seconds, means(4, part, sample));
+            } else {
+                let sixteenth = |x, y| means(2, Region::new(x, y, 1, 1), sample)[0];
+                assert_eq!(thirty_seconds, means(2, part, sixteenth));
+            }
+            for (level, before) in [(3, &eighths), (4, &sixteenths), (5, &thirty_seconds)] {
+                assert_eq!(
+                    &read(&small, level, part),
+                    before,
+                    "level {level} with base {base}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn of_large_pictures_the_first_level_that_fits_is_kept() {
+        let room = Room::new(1 << 30);
+        let base = |side, bands| Small::new((side, side), bands, &room).base;
+        assert_eq!((base(6000, 3), base(26_000, 3), base(27_000, 3)), (3, 3, 4));
+        assert_eq!((base(65_535, 1), base(65_535, 3), base(65_535, 4)), (4, 5, 5));
+        assert_eq!(base(1, 1), 3);
+    }
+}
