@@ -13,8 +13,8 @@ use crate::reader::JpegReader;
 /// Name of the option for the memory that open pictures share.
 const MEMORY: &str = "memory";
 
-/// MiB they share unless the operator says otherwise: eighths of some hundred pictures of 100 megapixels.
-const DEFAULT_MIB: u64 = 256;
+/// MiB they share unless the operator says otherwise: eighths of 75 pictures of 36 megapixels.
+const DEFAULT_MIB: u64 = 128;
 
 /// Decoder for JPEG files.
 pub struct JpegDecoder {
