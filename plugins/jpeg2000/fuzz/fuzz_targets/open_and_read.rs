@@ -23,7 +23,7 @@ fuzz_target!(|file: &[u8]| {
         max_threads: 1,
     };
     let ctx = CallContext::new(limits, &services);
-    if let Ok(reader) = Jpeg2000Decoder.open(Arc::new(file.to_vec()), &ctx) {
+    if let Ok(reader) = Jpeg2000Decoder::default().open(Arc::new(file.to_vec()), &ctx) {
         exercise(&*reader, &ctx);
     }
 });
