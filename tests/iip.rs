@@ -66,6 +66,7 @@ fn layouts_and_compressions_show_the_same_picture() {
                     compression,
                     levels: 3,
                     tile: 128,
+                    ..Layout::default()
                 };
                 for (picture, kind) in [(&color, "color"), (&grey, "grey")] {
                     let name = format!("{kind}-{number}-{big}-{big_endian}.tif");

@@ -15,6 +15,7 @@ const LOSSLESS: Layout = Layout {
     tile: 256,
     levels: 3,
     compression: Compression::Deflate { predictor: true },
+    orientation: 1,
 };
 
 fn ask(server: &Server, query: &str) -> Reply {

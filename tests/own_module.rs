@@ -290,6 +290,7 @@ fn the_built_in_modules_pass_their_checks() {
         tile: 64,
         levels: 2,
         compression,
+        ..Layout::default()
     };
     let tiffs = Images::new();
     for (name, picture, layout) in [

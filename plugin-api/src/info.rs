@@ -176,7 +176,9 @@ pub struct ImageInfo {
     /// Pages, at least one; page 0 is the one shown by default.
     pub pages: Vec<PageInfo>,
     /// Text about the image by name: `title`, `description`, `creator`, `rights`, `date`, `software`,
-    /// `make`, `model`, `pagename` and others, UTF-8 where the source was.
+    /// `make`, `model`, `pagename` and others, UTF-8 where the source was. `orientation` is the tag 274 of TIFF
+    /// and EXIF as a decimal number, `2` to `8`: pixels are delivered as stored, and the host turns them if the
+    /// operator wishes.
     pub text: Vec<(String, Vec<u8>)>,
     /// Things the operator should know (a pyramid would be faster, a broken tail was cut off).
     pub warnings: Vec<String>,

@@ -17,6 +17,7 @@ pub mod tag {
     pub const BITS_PER_SAMPLE: u16 = 258;
     pub const COMPRESSION: u16 = 259;
     pub const PHOTOMETRIC: u16 = 262;
+    pub const ORIENTATION: u16 = 274;
     pub const SAMPLES_PER_PIXEL: u16 = 277;
     pub const PLANAR_CONFIGURATION: u16 = 284;
     pub const PREDICTOR: u16 = 317;
@@ -55,6 +56,8 @@ pub struct Layout {
     pub levels: usize,
     /// How tiles are stored.
     pub compression: Compression,
+    /// How the picture is to be turned (TIFF 6.0, tag 274); 1 is upright, and is not written.
+    pub orientation: u16,
 }
 
 impl Default for Layout {
@@ -65,6 +68,7 @@ impl Default for Layout {
             tile: 256,
             levels: 4,
             compression: Compression::Deflate { predictor: true },
+            orientation: 1,
         }
     }
 }
@@ -319,6 +323,9 @@ impl TiffFile {
         ]);
         if let Compression::Deflate { predictor: true } = self.layout.compression {
             entries.insert(tag::PREDICTOR, Short(vec![2]));
+        }
+        if self.layout.orientation != 1 {
+            entries.insert(tag::ORIENTATION, Short(vec![self.layout.orientation]));
         }
         if level.bands == 4 {
             // Unassociated alpha.

@@ -138,6 +138,29 @@ impl Picture {
         })
     }
 
+    /// Turned upright from how it is stored with an orientation of 1 to 8 (EXIF 2.3, tag 274): which side of the
+    /// upright picture the first row is, and which the first column.
+    #[must_use]
+    pub fn upright(&self, orientation: u16) -> Self {
+        match orientation {
+            // Top, right.
+            2 => self.mirror(),
+            // Bottom, right.
+            3 => self.turn(2),
+            // Bottom, left.
+            4 => self.mirror().turn(2),
+            // Left, top.
+            5 => self.mirror().turn(3),
+            // Right, top.
+            6 => self.turn(1),
+            // Right, bottom.
+            7 => self.mirror().turn(1),
+            // Left, bottom.
+            8 => self.turn(3),
+            _ => self.clone(),
+        }
+    }
+
     /// The same picture with three bands: grey repeated, alpha dropped.
     #[must_use]
     pub fn rgb(&self) -> Self {

@@ -34,7 +34,9 @@ pub(super) fn load(config: &Config) -> anyhow::Result<Modules> {
     let rules = ClaimRule::parse_list(&config.decoder_claims)
         .map_err(|mistakes| anyhow::anyhow!("DECODER_CLAIMS: {}", mistakes.join("; ")))?;
     let (modules, failures) = load_modules(&list, &options, &rules);
-    let registry = Registry::new(modules).with_rules(rules);
+    let registry = Registry::new(modules)
+        .with_rules(rules)
+        .with_upright(config.upright);
     Ok(Modules { registry, failures })
 }
 

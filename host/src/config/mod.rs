@@ -51,6 +51,8 @@ pub struct Config {
     pub convert_to_srgb: bool,
     /// `OUTPUT_DEPTH=source`: samples of 9 to 16 bits stay deep where the format can hold them.
     pub deep_output: bool,
+    /// `ORIENTATION=apply`: pictures are turned upright, as their files say.
+    pub upright: bool,
     /// `WATERMARK` and what belongs to it.
     pub watermark: Watermark,
     /// `CODEC_PASSTHROUGH`: stored tiles are handed on undecoded where they are what was asked.
@@ -208,6 +210,7 @@ impl Config {
             },
             convert_to_srgb: read.choice("OUTPUT_PROFILE") == "srgb",
             deep_output: read.choice("OUTPUT_DEPTH") == "source",
+            upright: read.choice("ORIENTATION") == "apply",
             watermark: Watermark {
                 path: read.os("WATERMARK").filter(|p| !p.is_empty()).map(PathBuf::from),
                 opacity: read.float("WATERMARK_OPACITY"),

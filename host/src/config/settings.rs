@@ -216,6 +216,12 @@ pub const SETTINGS: &[Setting] = &[
         "bits of a sample: 8, or those of the source (9 to 16) in PNG and TIFF, and 10 in AVIF",
     ),
     own(
+        "ORIENTATION",
+        Choice(&["ignore", "apply"]),
+        "ignore",
+        "ignore = pictures as stored; apply = turned upright, as their orientation tag (TIFF, EXIF) says",
+    ),
+    own(
         "WATERMARK",
         Text,
         "",

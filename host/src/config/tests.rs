@@ -245,9 +245,10 @@ fn words_are_chosen_without_regard_to_case_and_others_stop_the_start() {
         ("OUTPUT_PROFILE", "sRGB"),
         ("OUTPUT_DEPTH", "source"),
         ("WATERMARK_BLEND", " Add "),
+        ("ORIENTATION", "Apply"),
     ]);
     assert_eq!(problems, []);
-    assert!(config.convert_to_srgb && config.deep_output);
+    assert!(config.convert_to_srgb && config.deep_output && config.upright);
     assert_eq!(config.watermark.blend, Some(Blend::Add));
     let (config, problems) = super::tests::config(&[("OUTPUT_DEPTH", "16")]);
     assert!(!config.deep_output);

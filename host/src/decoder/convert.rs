@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use iiphost_plugin_api::{AlphaMode, ColorModel, ImageInfo as Decoded, LevelInfo, PageInfo, SampleFormat};
 
+use super::upright;
 use crate::image_info::{ImageInfo, Level, Page};
 use crate::limits::Size;
 
@@ -24,11 +25,11 @@ pub fn image_info(decoded: &Decoded, modified: SystemTime) -> ImageInfo {
     if views.is_empty() {
         views.push(0);
     }
-    // Pictures are shown as they are stored: saying how they should be turned would turn them twice.
+    // Pictures are turned already, or shown as they are stored: saying how to turn them would turn them twice.
     let text = decoded
         .text
         .iter()
-        .filter(|(name, _)| name != "orientation")
+        .filter(|(name, _)| name != upright::TEXT)
         .cloned()
         .collect();
     ImageInfo {

@@ -17,6 +17,7 @@ use super::closer::Closing;
 use super::convert::image_info;
 use super::joined::Gain;
 use super::registry::{Module, Registry};
+use super::upright::upright;
 use crate::error::Error;
 use crate::image_info::{ImageInfo, Level};
 use crate::limits::{Limits, Size};
@@ -105,6 +106,11 @@ impl OpenImage {
         let subject = Arc::new(Subject::new(identifier.to_vec(), path.clone(), stamp));
         let (module, reader) = first_that_opens(registry, &head, &source, &subject, limits, scope)
             .map_err(|refused| refused.settle(registry, &subject))?;
+        let reader = if registry.turns_upright() {
+            upright(reader)
+        } else {
+            reader
+        };
         for warning in &reader.info().warnings {
             let image = identifier.escape_ascii();
             tracing::warn!(module = module.info.id, %image, "{}", warning.escape_debug());

@@ -15,9 +15,11 @@ mod image;
 mod joined;
 mod loader;
 mod options;
+mod orientation;
 mod read;
 mod registry;
 mod snapshot;
+mod upright;
 
 pub use call::{Call, CallScope};
 pub use calls::{CallCounts, Entry, Overrun, Patience, Subject, Usage};

@@ -80,6 +80,7 @@ pub struct Registry {
     modules: Vec<Arc<Module>>,
     missing: Vec<LoadFailure>,
     rules: Vec<ClaimRule>,
+    upright: bool,
     faults: Faults,
     calls: Calls,
     closer: Closer,
@@ -107,6 +108,18 @@ impl Registry {
     pub fn with_rules(mut self, rules: Vec<ClaimRule>) -> Self {
         self.rules = rules;
         self
+    }
+
+    /// Has pictures turned upright, as their files say.
+    #[must_use]
+    pub fn with_upright(mut self, upright: bool) -> Self {
+        self.upright = upright;
+        self
+    }
+
+    /// Whether pictures are turned upright.
+    pub(super) fn turns_upright(&self) -> bool {
+        self.upright
     }
 
     /// What the operator has decided about claims.

@@ -1,8 +1,8 @@
 //! Writes the pixels of a JPEG as PGM, PPM or PAM, or measures how long regions take.
 //!
 //! `jpeg_pixels FILE LEVEL [X Y WIDTH HEIGHT]` writes to standard output; with `TIMES=n` in the environment it
-//! reads the region `n` times with one reader and prints the milliseconds of each read instead. With
-//! `ORIENTATION=apply` the picture is turned upright. Warnings go to standard error.
+//! reads the region `n` times with one reader and prints the milliseconds of each read instead. Warnings go to
+//! standard error.
 
 use std::error::Error;
 use std::fs::File;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use iiphost_jpeg::JpegDecoder;
 use iiphost_plugin_api::{
-    ByteSource, CallContext, DecodeError, HostServices, ImageDecoder, Limits, LogLevel, Options, PixelBuffer,
+    ByteSource, CallContext, DecodeError, HostServices, ImageDecoder, Limits, LogLevel, PixelBuffer,
     ReadRequest, Region,
 };
 
@@ -57,10 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let len = file.metadata()?.len();
     let services = Services(Instant::now() + Duration::from_secs(60));
     let ctx = CallContext::new(Limits::default(), &services);
-    let mut decoder = JpegDecoder::default();
-    if let Ok(orientation) = std::env::var("ORIENTATION") {
-        decoder.configure(&Options::new(vec![("orientation".into(), orientation)]))?;
-    }
+    let decoder = JpegDecoder::default();
     let start = Instant::now();
     let reader = decoder.open(Arc::new(Local(file, len)), &ctx)?;
     let opened = start.elapsed();

@@ -12,7 +12,7 @@ pub(crate) struct Averager {
 }
 
 impl Averager {
-    /// An averager for rows of `width` pixels; `side` is 2 to 256.
+    /// An averager for rows of `width` pixels of 1, 3 or 4 bands; `side` is 2 to 256.
     pub(crate) fn new(side: u32, width: u32, bands: u32) -> Self {
         Self {
             side,
@@ -45,13 +45,10 @@ impl Averager {
         is_last: bool,
         take: &mut dyn FnMut(&[u8]) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
-        let square = self.side as usize * self.bands;
-        for (pixel, sums) in row.chunks(square).zip(self.sums.chunks_exact_mut(self.bands)) {
-            for samples in pixel.chunks_exact(self.bands) {
-                for (sum, &sample) in sums.iter_mut().zip(samples) {
-                    *sum += u32::from(sample);
-                }
-            }
+        match self.bands {
+            1 => self.sum::<1>(row),
+            3 => self.sum::<3>(row),
+            _ => self.sum::<4>(row),
         }
         self.rows_in += 1;
         if self.rows_in < self.side && !is_last {
@@ -75,6 +72,19 @@ impl Averager {
         debug_assert_eq!(self.width as usize * self.bands, out.len());
         self.rows_in = 0;
         take(&out)
+    }
+
+    /// Adds a row to the sums, with a number of bands the compiler knows.
+    fn sum<const BANDS: usize>(&mut self, row: &[u8]) {
+        let (sums, _) = self.sums.as_chunks_mut::<BANDS>();
+        let (pixels, _) = row.as_chunks::<BANDS>();
+        for (pixels, sums) in pixels.chunks(self.side as usize).zip(sums) {
+            for pixel in pixels {
+                for (sum, &sample) in sums.iter_mut().zip(pixel) {
+                    *sum += u32::from(sample);
+                }
+            }
+        }
     }
 }
 

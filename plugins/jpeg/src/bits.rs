@@ -42,6 +42,24 @@ pub(crate) enum Restart {
     End,
 }
 
+/// Bits taken out of a reader for a loop that has many uses of them, so that they stay in registers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bits {
+    /// The next one on top, zeros behind the last one.
+    pub(crate) top: u64,
+    /// How many there are; below 0 if more were used.
+    count: i32,
+}
+
+impl Bits {
+    /// Uses some, at most those a reader was asked for.
+    #[inline]
+    pub(crate) fn skip(&mut self, count: u32) {
+        self.top <<= count;
+        self.count -= count as i32;
+    }
+}
+
 /// Reads bits up to the next marker, then zeros.
 pub(crate) struct BitReader<'a> {
     source: &'a dyn ByteSource,
@@ -55,6 +73,8 @@ pub(crate) struct BitReader<'a> {
     /// A marker or the end of the source is next.
     stopped: bool,
     dry: bool,
+    /// Why bits lent out could not be filled up.
+    failure: Option<DecodeError>,
 }
 
 impl<'a> BitReader<'a> {
@@ -70,6 +90,7 @@ impl<'a> BitReader<'a> {
             count: 0,
             stopped: false,
             dry: false,
+            failure: None,
         };
         reader.go_to(place);
         reader
@@ -145,6 +166,72 @@ impl<'a> BitReader<'a> {
         let bits = self.peek()?;
         self.skip(count);
         Ok((bits >> (64 - count)) as u32)
+    }
+
+    /// Lends the bits out; nothing else may be asked of the reader until they are back.
+    #[inline]
+    pub(crate) fn lend(&self) -> Bits {
+        Bits {
+            top: self.bits,
+            count: self.count as i32,
+        }
+    }
+
+    /// Fills bits lent out up to at least `least`, 32 at most; zeros follow where the data ends, and a failure is told
+    /// when they come back.
+    #[inline(always)]
+    pub(crate) fn fill_up(&mut self, bits: Bits, least: u32) -> Bits {
+        if bits.count >= least as i32 {
+            return bits;
+        }
+        if let Some(word) = self
+            .window
+            .get(self.next..)
+            .and_then(|rest| rest.first_chunk::<8>())
+            .map(|bytes| u64::from_be_bytes(*bytes))
+            && !has_ff(word)
+            && bits.count >= 0
+        {
+            let count = bits.count as u32;
+            let bytes = (64 - count) / 8;
+            self.next += bytes as usize;
+            let kept = word & (u64::MAX << (64 - 8 * bytes));
+            return Bits {
+                top: bits.top | kept >> count,
+                count: (count + 8 * bytes) as i32,
+            };
+        }
+        self.fill_slowly(bits)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fill_slowly(&mut self, bits: Bits) -> Bits {
+        if self.stopped || bits.count < 0 {
+            return bits;
+        }
+        self.bits = bits.top;
+        self.count = bits.count as u32;
+        if let Err(error) = self.fill_by_bytes() {
+            self.stopped = true;
+            self.failure = Some(error);
+        }
+        self.lend()
+    }
+
+    /// Takes bits back.
+    ///
+    /// # Errors
+    /// `Io` if filling them up failed.
+    #[inline]
+    pub(crate) fn give_back(&mut self, bits: Bits) -> Result<(), DecodeError> {
+        self.bits = bits.top;
+        self.count = bits.count.max(0) as u32;
+        self.dry |= bits.count < 0;
+        match self.failure.take() {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
     }
 
     fn fill(&mut self) -> Result<(), DecodeError> {
@@ -301,6 +388,16 @@ impl<'a> BitReader<'a> {
                 }
             }
         }
+    }
+}
+
+/// The first `count` of `bits` as a number.
+#[inline]
+pub(crate) fn top(bits: u64, count: u32) -> u32 {
+    if count == 0 {
+        0
+    } else {
+        (bits >> (64 - count)) as u32
     }
 }
 

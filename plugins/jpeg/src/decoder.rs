@@ -7,15 +7,26 @@ use iiphost_plugin_api::{
     OpenContext, OptionKind, OptionSpec, Options, Threading, capability,
 };
 
+use crate::kept::Room;
 use crate::reader::JpegReader;
 
-/// Name of the option for EXIF orientation.
-const ORIENTATION: &str = "orientation";
+/// Name of the option for the memory that open pictures share.
+const MEMORY: &str = "memory";
+
+/// MiB they share unless the operator says otherwise: eighths of 75 pictures of 36 megapixels.
+const DEFAULT_MIB: u64 = 128;
 
 /// Decoder for JPEG files.
-#[derive(Default)]
 pub struct JpegDecoder {
-    upright: bool,
+    room: Arc<Room>,
+}
+
+impl Default for JpegDecoder {
+    fn default() -> Self {
+        Self {
+            room: Room::new(DEFAULT_MIB << 20),
+        }
+    }
 }
 
 impl ImageDecoder for JpegDecoder {
@@ -32,26 +43,25 @@ impl ImageDecoder for JpegDecoder {
             )],
             capabilities: vec![capability::REGIONS],
             options: vec![OptionSpec {
-                name: ORIENTATION.into(),
-                kind: OptionKind::Text,
-                default: "ignore".into(),
-                description: "apply turns pictures upright as their EXIF says, ignore serves them as stored."
-                    .into(),
+                name: MEMORY.into(),
+                kind: OptionKind::Integer,
+                default: DEFAULT_MIB.to_string(),
+                description:
+                    "MiB for what is kept of open pictures: small levels, progressive files as one scan."
+                        .into(),
             }],
             threading: Threading::Reentrant,
         }
     }
 
     fn configure(&mut self, options: &Options) -> Result<(), DecodeError> {
-        self.upright = match options.get(ORIENTATION) {
-            None | Some("ignore") => false,
-            Some("apply") => true,
-            Some(other) => {
-                return Err(DecodeError::usage(format!(
-                    "{ORIENTATION} is {other:?}, expected ignore or apply"
-                )));
-            }
-        };
+        if let Some(text) = options.get(MEMORY) {
+            let mib: Option<u64> = text.parse().ok().filter(|mib| *mib <= 1 << 20);
+            let mib = mib.ok_or_else(|| {
+                DecodeError::usage(format!("{MEMORY} is {text:?}, expected MiB from 0 to 1048576"))
+            })?;
+            self.room = Room::new(mib << 20);
+        }
         Ok(())
     }
 
@@ -68,7 +78,7 @@ impl ImageDecoder for JpegDecoder {
         source: Arc<dyn ByteSource>,
         ctx: &OpenContext<'_>,
     ) -> Result<Box<dyn ImageReader>, DecodeError> {
-        Ok(Box::new(JpegReader::open(source, self.upright, ctx)?))
+        Ok(Box::new(JpegReader::open(source, &self.room, ctx)?))
     }
 }
 
@@ -101,9 +111,11 @@ mod tests {
     #[test]
     fn a_wrong_option_is_refused_by_name() {
         let set = |value: &str| {
-            JpegDecoder::default().configure(&Options::new(vec![(ORIENTATION.into(), value.into())]))
+            JpegDecoder::default().configure(&Options::new(vec![(MEMORY.into(), value.into())]))
         };
-        assert!(set("apply").is_ok() && set("ignore").is_ok());
-        assert!(set("turn").unwrap_err().message().contains("orientation"));
+        assert!(set("0").is_ok() && set("64").is_ok());
+        for wrong in ["", "-1", "all", "99999999"] {
+            assert!(set(wrong).unwrap_err().message().contains(MEMORY), "{wrong}");
+        }
     }
 }

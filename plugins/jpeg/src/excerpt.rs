@@ -8,6 +8,11 @@
 //!
 //! Whole rows from the top need none of that: their data is handed on as it is. Damage is then seen only where
 //! the data ends early.
+//!
+//! At one eighth of the size the mean of a block is one sample of the picture, and that is its DC coefficient. The
+//! other coefficients of a component that is not subsampled are left out then, which leaves a few bits of a block
+//! for the codec to read. What is left out was walked over only, and fast; and as a picture of that size is most
+//! often the first thing that is asked of a file, the walk over all of it notes the places of the index.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
@@ -15,9 +20,11 @@ use std::ops::Range;
 
 use iiphost_plugin_api::{ByteSource, DecodeError, ReadContext};
 
+use crate::frame::Frame;
 use crate::header::Coding;
 use crate::huffman::Code;
-use crate::index::Index;
+use crate::index::{Index, Notes};
+use crate::picture::MAX_HALVINGS;
 use crate::segments::{APP14, DHT, DQT, DRI, EOI, SOI, SOS};
 use crate::sequential::{MAX_COMPONENTS, Place, Scan, Sink, Walk};
 use crate::tables::Quant;
@@ -58,6 +65,8 @@ pub(crate) struct Excerpt<'a> {
     copy: Copier,
     /// Where to read on, if the data is handed on as it is.
     unchanged: Option<u64>,
+    /// Places for the index, if the walk goes over all of the data.
+    notes: Option<Notes>,
     used: usize,
     finished: bool,
     ctx: &'a ReadContext<'a>,
@@ -65,11 +74,11 @@ pub(crate) struct Excerpt<'a> {
 }
 
 impl<'a> Excerpt<'a> {
-    /// The MCUs in `cols` and `rows`, both not empty.
+    /// The MCUs in `cols` and `rows`, both not empty, for a decoder that halves the picture `halvings` times.
     pub(crate) fn new(
         original: Original<'a>,
-        cols: Range<u32>,
-        rows: Range<u32>,
+        (cols, rows): (Range<u32>, Range<u32>),
+        halvings: u32,
         ctx: &'a ReadContext<'a>,
         outcome: &'a Outcome,
     ) -> Self {
@@ -77,13 +86,18 @@ impl<'a> Excerpt<'a> {
             writer: BitWriter::default(),
             dc: [0; MAX_COMPONENTS],
             ends: [Code::default(); MAX_COMPONENTS],
+            means_only: [false; MAX_COMPONENTS],
         };
-        for (end, component) in copy.ends.iter_mut().zip(&original.scan.components) {
-            *end = component.ac.code(0);
+        let scan = original.scan;
+        let eighth = halvings == MAX_HALVINGS;
+        for (slot, component) in scan.components.iter().enumerate() {
+            copy.ends[slot] = component.ac.code(0);
+            copy.means_only[slot] = eighth && shows_means_only(&scan.frame, component.component);
         }
-        let from_the_top = rows.start == 0 && cols == (0..original.scan.frame.mcu_cols());
+        let from_the_top = rows.start == 0 && cols == (0..scan.frame.mcu_cols());
         let mut excerpt = Self {
-            unchanged: from_the_top.then_some(original.scan.data),
+            unchanged: (from_the_top && !eighth).then_some(scan.data),
+            notes: (from_the_top && eighth).then(|| original.index.notes()).flatten(),
             walk: Walk::new(original.scan, original.source, &Place::start(original.scan)),
             original,
             cols,
@@ -207,10 +221,23 @@ impl<'a> Excerpt<'a> {
             }
             for _ in self.cols.clone() {
                 self.walk.step(&mut self.copy)?;
+                if let Some(notes) = &mut self.notes {
+                    notes.pass(&self.walk);
+                }
+            }
+            if let Some(notes) = &mut self.notes {
+                index.take(notes);
             }
         }
         Ok(())
     }
+}
+
+/// Whether decoders at one eighth of the size show nothing but the means of the blocks of a component. Of one that
+/// is subsampled both ways they make 2 x 2 samples of a block or more, to have less to enlarge.
+fn shows_means_only(frame: &Frame, component: usize) -> bool {
+    let shape = &frame.components[component];
+    !(frame.max_across().is_multiple_of(2 * shape.across) && frame.max_down().is_multiple_of(2 * shape.down))
 }
 
 impl BufRead for Excerpt<'_> {
@@ -254,6 +281,8 @@ struct Copier {
     dc: [i16; MAX_COMPONENTS],
     /// The code that ends a block, by component of the scan.
     ends: [Code; MAX_COMPONENTS],
+    /// Whether nothing but the DC coefficients is written, by component of the scan.
+    means_only: [bool; MAX_COMPONENTS],
 }
 
 impl Sink for Copier {
@@ -271,14 +300,23 @@ impl Sink for Copier {
         let bits = u64::from(bits) & ((1 << size) - 1);
         self.writer
             .put(u64::from(size) << size | bits, u32::from(DC_CODE_BITS) + size);
+        if self.means_only[slot] {
+            let end = self.ends[slot];
+            self.writer.put(u64::from(end.bits), u32::from(end.len));
+        }
     }
 
     #[inline]
-    fn ac(&mut self, _slot: usize, bits: u64, len: u32) {
-        self.writer.put(bits >> (64 - len), len);
+    fn ac(&mut self, slot: usize, bits: u64, len: u32) {
+        if !self.means_only[slot] {
+            self.writer.put(bits >> (64 - len), len);
+        }
     }
 
     fn end(&mut self, slot: usize) {
+        if self.means_only[slot] {
+            return;
+        }
         let end = self.ends[slot];
         self.writer.put(u64::from(end.bits), u32::from(end.len));
     }

@@ -77,6 +77,18 @@ impl Index {
         }
     }
 
+    /// The most bytes the places take.
+    pub(crate) fn max_bytes(&self, scan: &Scan) -> u64 {
+        let places = u64::from(scan.mcu_count() / MIN_STEP.min(self.step)) + 1;
+        places.min(2 * u64::from(MAX_PLACES)) * size_of::<Place>() as u64
+    }
+
+    /// Places found so far.
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> usize {
+        self.lock().places.len()
+    }
+
     /// A place a few MCUs before MCU `mcu` at most; finds it if it is not known yet.
     ///
     /// # Errors
@@ -168,6 +180,30 @@ impl Index {
         }
     }
 
+    /// What a walk over all of the data may note; `None` if places are found by markers.
+    pub(crate) fn notes(&self) -> Option<Notes> {
+        (self.restarts == 0).then(|| Notes {
+            step: self.step,
+            next_mcu: self.step,
+            places: Vec::new(),
+            first: 1,
+        })
+    }
+
+    /// Takes what was noted so far, unless a read that makes the index grow is on the way.
+    pub(crate) fn take(&self, notes: &mut Notes) {
+        let mut state = self.lock();
+        if state.growing {
+            return;
+        }
+        let known = state.places.len().saturating_sub(notes.first);
+        notes.first += notes.places.len();
+        let new = notes.places.drain(..).skip(known);
+        if state.places.last().is_none_or(|last| !last.ended) {
+            state.places.extend(new);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -232,6 +268,30 @@ impl Index {
             mcu: last.mcu + self.step,
             ended: false,
         }))
+    }
+}
+
+/// Places of the index met by a walk from the start.
+pub(crate) struct Notes {
+    step: u32,
+    /// Before which MCU the next one is.
+    next_mcu: u32,
+    /// Those not handed over yet.
+    places: Vec<Place>,
+    /// Number of the first of them.
+    first: usize,
+}
+
+impl Notes {
+    /// Notes where a walk is, if the index wants to know.
+    #[inline]
+    pub(crate) fn pass(&mut self, walk: &Walk<'_>) {
+        if walk.mcu() == self.next_mcu {
+            self.next_mcu += self.step;
+            if self.places.last().is_none_or(|last| !last.ended) {
+                self.places.push(walk.place());
+            }
+        }
     }
 }
 

@@ -42,6 +42,14 @@ impl<T> Once<T> {
         }
     }
 
+    /// Forgets the value; whoever has it keeps it. One that is being made stays.
+    pub(crate) fn forget(&self) {
+        let mut state = self.lock();
+        if let State::Made(_) = &*state {
+            *state = State::Empty;
+        }
+    }
+
     /// The value, by `make` if no call has made it yet. Others wait for it; if `make` fails, the next one tries.
     ///
     /// # Errors

@@ -90,7 +90,7 @@ impl Picture {
             coding: self.coding,
             quant: &self.quant,
         };
-        let excerpt = Excerpt::new(original, cols, rows, ctx, &outcome);
+        let excerpt = Excerpt::new(original, (cols, rows), halvings, ctx, &outcome);
         let (width, height) = excerpt.size();
         let (width, height) = (width.div_ceil(1 << halvings), height.div_ceil(1 << halvings));
         ctx.limits.check_pixels(u64::from(width) * u64::from(height))?;
@@ -123,6 +123,17 @@ impl Picture {
             Some(error) => Err(error),
             None => result.map(|()| outcome.damaged.get()),
         }
+    }
+
+    /// The most bytes that a picture in memory and its index take.
+    pub(crate) fn memory(&self) -> u64 {
+        self.source.len() + self.index.max_bytes(&self.scan)
+    }
+
+    /// Places of the index found so far.
+    #[cfg(test)]
+    pub(crate) fn known_places(&self) -> usize {
+        self.index.known()
     }
 
     /// Bands of a pixel.

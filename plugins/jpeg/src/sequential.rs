@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use iiphost_plugin_api::{ByteSource, DecodeError};
 
-use crate::bits::{BitPlace, BitReader, Restart, extend};
+use crate::bits::{BitPlace, BitReader, Bits, Restart, extend, top};
 use crate::frame::Frame;
-use crate::huffman::Huffman;
+use crate::huffman::{self, BLOCK_COEFFICIENTS, CODE_BITS, DIFFERENCE_BITS, Huffman, STRIDE_BITS, Stride};
 
 /// Most components of a scan (T.81 B.2.3).
 pub(crate) const MAX_COMPONENTS: usize = 4;
@@ -42,7 +42,8 @@ impl Scan {
 pub(crate) trait Sink {
     /// A block begins; its DC coefficient is `value`.
     fn dc(&mut self, slot: usize, value: i16);
-    /// The next `len` bits of its AC coefficients are on top of `bits`: a code and what follows it.
+    /// The next `len` bits of its AC coefficients are on top of `bits`: some codes with their values, 32 bits at
+    /// most.
     fn ac(&mut self, slot: usize, bits: u64, len: u32);
     /// The rest of its coefficients are zero, though the data does not say so.
     fn end(&mut self, slot: usize);
@@ -185,61 +186,81 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let scan = self.scan;
+        let mut bits = self.bits.lend();
         for (slot, component) in scan.components.iter().enumerate() {
+            let (differences, strides) = (component.dc.differences(), component.ac.strides());
             for _ in 0..component.blocks {
-                self.block(slot, component, sink)?;
+                bits = self.bits.fill_up(bits, DIFFERENCE_BITS);
+                let difference = huffman::difference(differences, bits.top);
+                let value = if difference.len > 0 {
+                    bits.skip(difference.len.into());
+                    difference.value
+                } else {
+                    let (behind, value) = self.long_difference(bits, &component.dc);
+                    bits = behind;
+                    value
+                };
+                // Differences of a valid file never leave 16 bits; a broken one wraps, as in the codec.
+                self.dc[slot] = self.dc[slot].wrapping_add(value);
+                sink.dc(slot, self.dc[slot]);
+                let mut next = 1;
+                while next < BLOCK_COEFFICIENTS {
+                    bits = self.bits.fill_up(bits, STRIDE_BITS);
+                    let stride = huffman::stride(strides, bits.top);
+                    let behind = stride.behind(next);
+                    if behind < BLOCK_COEFFICIENTS || Stride::is_end(behind) {
+                        sink.ac(slot, bits.top, stride.len());
+                        bits.skip(stride.len());
+                        next = behind;
+                    } else {
+                        // A long code, or several of which not all belong to the block: one by one.
+                        let (behind, coefficients) = self.one_code(bits, &component.ac, slot, sink);
+                        bits = behind;
+                        next += coefficients;
+                    }
+                }
             }
         }
+        self.bits.give_back(bits)?;
         self.damaged |= self.bits.is_dry();
         Ok(())
     }
 
-    #[inline]
-    fn block<S: Sink>(
-        &mut self,
-        slot: usize,
-        component: &ScanComponent,
-        sink: &mut S,
-    ) -> Result<(), DecodeError> {
-        let bits = self.bits.peek()?;
-        match component.dc.find(bits) {
-            Some((len, size)) => {
-                let size = u32::from(size);
-                let value = if size == 0 {
-                    0
-                } else {
-                    (bits << len >> (64 - size)) as u32
-                };
-                self.bits.skip(len + size);
-                // Differences of a valid file never leave 16 bits; a broken one wraps, as in the codec.
-                self.dc[slot] = self.dc[slot].wrapping_add(extend(value, size) as i16);
-            }
-            None => self.wrong_code(),
-        }
-        sink.dc(slot, self.dc[slot]);
-        let mut next = 1;
-        while next < 64 {
-            let bits = self.bits.peek()?;
-            let Some((len, symbol)) = component.ac.find(bits) else {
-                self.wrong_code();
-                sink.end(slot);
-                break;
-            };
-            let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-            sink.ac(slot, bits, len + size);
-            self.bits.skip(len + size);
-            if size == 0 && run < 15 {
-                break;
-            }
-            next += run + 1;
-        }
-        Ok(())
+    /// A DC difference whose code and value are long, and the bits behind it. Bits go in and out by value here, as
+    /// those of the loop are to stay in registers.
+    #[inline(never)]
+    fn long_difference(&mut self, bits: Bits, table: &Huffman) -> (Bits, i16) {
+        let mut bits = self.bits.fill_up(bits, CODE_BITS);
+        let Some((len, size)) = table.find(bits.top) else {
+            return (self.wrong_code(bits), 0);
+        };
+        let size = u32::from(size);
+        let value = extend(top(bits.top << len, size), size);
+        bits.skip(len + size);
+        (bits, value as i16)
+    }
+
+    /// Goes past one AC code; gives the bits behind it and the coefficients it stands for, all of them at the end
+    /// of the block.
+    #[inline(never)]
+    fn one_code<S: Sink>(&mut self, bits: Bits, table: &Huffman, slot: usize, sink: &mut S) -> (Bits, u32) {
+        let mut bits = self.bits.fill_up(bits, CODE_BITS);
+        let Some((len, symbol)) = table.find(bits.top) else {
+            sink.end(slot);
+            return (self.wrong_code(bits), BLOCK_COEFFICIENTS);
+        };
+        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+        sink.ac(slot, bits.top, len + size);
+        bits.skip(len + size);
+        let ends = size == 0 && run < 15;
+        (bits, if ends { BLOCK_COEFFICIENTS } else { run + 1 })
     }
 
     /// Goes past bits that are no code: a decoder sees that after 17 of them.
     #[cold]
-    fn wrong_code(&mut self) {
-        self.bits.skip(17);
+    fn wrong_code(&mut self, mut bits: Bits) -> Bits {
+        bits.skip(17);
         self.damaged = true;
+        bits
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iiphost_plugin_api::{
-    CallContext, DecodeError, ImageDecoder, ImageReader, Limits, Options, PixelBuffer, PlainServices,
-    ReadRequest, Region, SampleFormat,
+    CallContext, DecodeError, ImageDecoder, ImageReader, Limits, PixelBuffer, PlainServices, ReadRequest,
+    Region, SampleFormat,
 };
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use mozjpeg::{ColorSpace, Compress, Decompress};
@@ -207,11 +207,9 @@ pub(crate) fn with_ctx<R>(work: impl FnOnce(&CallContext<'_>) -> R) -> R {
     work(&CallContext::new(Limits::default(), &services))
 }
 
-/// Opens a file with `orientation` as the operator would.
-pub(crate) fn open(file: Vec<u8>, orientation: &str) -> Result<Box<dyn ImageReader>, DecodeError> {
-    let mut decoder = JpegDecoder::default();
-    decoder.configure(&Options::new(vec![("orientation".into(), orientation.into())]))?;
-    with_ctx(|ctx| decoder.open(Arc::new(file), ctx))
+/// Opens a file as the host would.
+pub(crate) fn open(file: Vec<u8>) -> Result<Box<dyn ImageReader>, DecodeError> {
+    with_ctx(|ctx| JpegDecoder::default().open(Arc::new(file), ctx))
 }
 
 /// The samples of a region.

@@ -1,7 +1,8 @@
 //! Any bytes as a JPEG: open, read corners of every level, ask for metadata.
 //!
 //! `cargo +nightly fuzz run open_and_read` in `plugins/jpeg`. Limits are small, so that running out of
-//! memory or of time is a finding too.
+//! memory or of time is a finding too. With `CFLAGS_x86_64_unknown_linux_gnu=-fsanitize=address` in the environment the C code
+//! of the codec is watched as well (GCC or Clang).
 #![no_main]
 
 use std::sync::Arc;

@@ -1,10 +1,10 @@
-//! EXIF orientation (EXIF 2.3 section 4.6.4, tag 274): how a stored picture is turned.
+//! Orientation (TIFF 6.0 and EXIF 2.3 section 4.6.4, tag 274): how a stored picture is turned.
 
 use iiphost_plugin_api::Region;
 
 /// Which side of the upright picture the first row and column of the stored one are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Orientation {
+pub(super) struct Orientation {
     /// Rows of the picture are stored as columns.
     swapped: bool,
     /// The first stored column (row if swapped) is on the right.
@@ -15,14 +15,14 @@ pub(crate) struct Orientation {
 
 impl Orientation {
     /// As stored.
-    pub(crate) const UPRIGHT: Self = Self {
+    pub(super) const UPRIGHT: Self = Self {
         swapped: false,
         mirrored: false,
         flipped: false,
     };
 
     /// The orientation of a tag value; one that means nothing turns nothing.
-    pub(crate) fn from_tag(value: u16) -> Self {
+    pub(super) fn from_tag(value: u16) -> Self {
         let (swapped, mirrored, flipped) = match value {
             2 => (false, true, false),
             3 => (false, true, true),
@@ -41,7 +41,7 @@ impl Orientation {
     }
 
     /// Width and height of the upright picture.
-    pub(crate) fn size<T>(self, (width, height): (T, T)) -> (T, T) {
+    pub(super) fn size<T>(self, (width, height): (T, T)) -> (T, T) {
         if self.swapped {
             (height, width)
         } else {
@@ -50,7 +50,7 @@ impl Orientation {
     }
 
     /// The stored pixels of a region of the upright picture; `size` is that of the upright one.
-    pub(crate) fn stored(self, region: Region, size: (u32, u32)) -> Region {
+    pub(super) fn stored(self, region: Region, size: (u32, u32)) -> Region {
         let x = if self.mirrored {
             size.0 - region.x - region.width
         } else {
@@ -70,7 +70,7 @@ impl Orientation {
 
     /// Where a stored pixel of a region goes; `size` is that of the upright region.
     #[inline]
-    pub(crate) fn place(self, (col, row): (u32, u32), size: (u32, u32)) -> (u32, u32) {
+    pub(super) fn place(self, (col, row): (u32, u32), size: (u32, u32)) -> (u32, u32) {
         let (x, y) = if self.swapped { (row, col) } else { (col, row) };
         (
             if self.mirrored { size.0 - 1 - x } else { x },
