@@ -62,8 +62,8 @@ pub trait ImageReader: Send + Sync {
     /// A stored tile as a complete file of its own (JPEG, WebP), without decoding it; `None` if this
     /// tile is stored in another way or would not be shown right like that.
     ///
-    /// The picture has the size of the tile grid cell, also where the cell reaches over the edge of the
-    /// level; the host decides whether that is good enough.
+    /// Where the cell of the tile grid reaches over the edge of the level, the picture has the size of the cell
+    /// or of its part inside the level. The host hands it on where it has the size that was asked for.
     ///
     /// # Errors
     /// As for [`read`](Self::read).

@@ -257,7 +257,8 @@ impl Handler {
             && page.bit_depth == 8
             && matches!(page.color_model, ColorModel::Grey | ColorModel::Rgb)
             && page.color_band_count == page.band_count
-            && plan.size == page.tile_size
+            // What reaches over the edge of the level can be cut without decoding only in JPEG.
+            && (plan.size == page.tile_size || format == EncodedFormat::Jpeg)
             && pipeline::is_plain(&plan.processing, &plan.turn, grey);
         let tile = TileId {
             page: u32::try_from(plan.page).unwrap_or(u32::MAX),

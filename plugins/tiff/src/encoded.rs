@@ -21,17 +21,19 @@ pub(crate) fn format(layout: &Layout) -> Option<EncodedFormat> {
     }
 }
 
-/// The complete file of a stored tile, `None` if it would not be shown right.
+/// The complete file of a stored tile, `None` if it would not be shown right. A JPEG that reaches over the
+/// edge of the picture is cut to the `inside` of it, width and height.
 ///
 /// # Errors
 /// `Format` if the tile is no such file.
 pub(crate) fn tile(
     layout: &Layout,
     format: EncodedFormat,
+    inside: (u32, u32),
     block: Vec<u8>,
 ) -> Result<Option<EncodedTile>, DecodeError> {
     match format {
-        EncodedFormat::Jpeg => jpeg(layout, &block),
+        EncodedFormat::Jpeg => jpeg(layout, inside, &block),
         EncodedFormat::WebP => Ok(webp(layout, block)),
         _ => Ok(None),
     }
@@ -56,7 +58,7 @@ fn webp(layout: &Layout, block: Vec<u8>) -> Option<EncodedTile> {
 ///
 /// Viewers decide about colors by markers and component numbers, TIFF readers by the tags. Where the two
 /// may differ, an Adobe marker says what the tags say.
-fn jpeg(layout: &Layout, block: &[u8]) -> Result<Option<EncodedTile>, DecodeError> {
+fn jpeg(layout: &Layout, inside: (u32, u32), block: &[u8]) -> Result<Option<EncodedTile>, DecodeError> {
     let parts = JpegParts::new(layout.jpeg_tables.as_deref(), block)?;
     let frame = parts.frame();
     let (width, height) = (u32::from(frame.width), u32::from(frame.height));
@@ -73,12 +75,18 @@ fn jpeg(layout: &Layout, block: &[u8]) -> Result<Option<EncodedTile>, DecodeErro
         Photometric::YCbCr => Some(1),
         _ => None,
     };
-    Ok(Some(EncodedTile {
+    let file = |(width, height), bytes| EncodedTile {
         format: EncodedFormat::Jpeg,
         width,
         height,
-        bytes: parts.pieces(transform).concat(),
-    }))
+        bytes,
+    };
+    if inside == (width, height) {
+        return Ok(Some(file(inside, parts.pieces(transform).concat())));
+    }
+    let sides = u16::try_from(inside.0).ok().zip(u16::try_from(inside.1).ok());
+    let cropped = sides.and_then(|(width, height)| parts.cropped(transform, width, height));
+    Ok(cropped.map(|bytes| file(inside, bytes)))
 }
 
 /// Whether every viewer takes the three components for YCbCr without being told: a JFIF marker, an Adobe

@@ -1,8 +1,11 @@
 //! The marker segments of the JPEG files inside a TIFF (ITU-T T.81 annex B, Adobe Technical Note 2).
 //!
-//! Finds the frame and joins the shared tables with a block; entropy-coded data is not looked at.
+//! Finds the frame and joins the shared tables with a block; entropy-coded data is looked at only where a
+//! tile is cut.
 
 use iiphost_plugin_api::DecodeError;
+
+use crate::jpeg_crop;
 
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
@@ -104,6 +107,16 @@ impl<'a> JpegParts<'a> {
         &self.frame
     }
 
+    /// Marker segments of tables and block up to the first scan, each from its marker on.
+    pub(crate) fn segments(&self) -> &[(u8, &'a [u8])] {
+        &self.segments
+    }
+
+    /// From the first scan to the end.
+    pub(crate) fn scans(&self) -> &'a [u8] {
+        self.scans
+    }
+
     /// Number of scans, at most (bytes inside other segments may look like one).
     pub(crate) fn scan_count(&self) -> usize {
         self.scans.windows(2).filter(|pair| *pair == [0xff, SOS]).count()
@@ -143,6 +156,27 @@ impl<'a> JpegParts<'a> {
         }
         pieces.push(self.scans);
         pieces
+    }
+
+    /// The same file for the `width` x `height` pixels at the upper left, whose coefficients stay as they are;
+    /// `None` where that cannot be made without decoding.
+    pub(crate) fn cropped(&self, transform: Option<u8>, width: u16, height: u16) -> Option<Vec<u8>> {
+        let scan = jpeg_crop::scan(self, width, height)?;
+        let mut pieces = self.pieces(transform);
+        pieces.pop();
+        let mut file = Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum::<usize>() + scan.len());
+        for piece in pieces {
+            let start = file.len();
+            file.extend_from_slice(piece);
+            if piece.get(1).is_some_and(|&marker| is_frame(marker)) {
+                // The sides stand behind the marker, the length and the precision (T.81 B.2.2).
+                let sides = file.get_mut(start + 5..start + 9)?;
+                sides[..2].copy_from_slice(&height.to_be_bytes());
+                sides[2..].copy_from_slice(&width.to_be_bytes());
+            }
+        }
+        file.extend_from_slice(&scan);
+        Some(file)
     }
 }
 

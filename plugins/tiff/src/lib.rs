@@ -15,6 +15,7 @@ mod decompress;
 mod encoded;
 mod exif;
 mod ifd;
+mod jpeg_crop;
 mod jpeg_markers;
 mod layout;
 mod metadata;

@@ -158,7 +158,16 @@ impl ImageReader for TiffReader {
         let len = usize::try_from(len).map_err(|_| DecodeError::limit("a tile larger than memory"))?;
         let mut block = Vec::new();
         self.source.read_exact_at(offset, resized(&mut block, len)?)?;
-        encoded::tile(layout, format, block)
+        // The cell exists, so it begins inside the picture.
+        let inside = (
+            layout
+                .block_width
+                .min(layout.width - tile.tile_col * layout.block_width),
+            layout
+                .block_height
+                .min(layout.height - tile.tile_row * layout.block_height),
+        );
+        encoded::tile(layout, format, inside, block)
     }
 
     fn metadata(&self, kind: MetadataKind, ctx: &ReadContext<'_>) -> Result<Option<Vec<u8>>, DecodeError> {
@@ -330,13 +339,15 @@ mod tests {
                     // Whether it works does not matter here, only that it ends.
                     let _ = reader.read(&request, &mut buffer, &ctx);
                 }
-                let tile = TileId {
-                    page: page_idx as u32,
-                    level: level_idx as u32,
-                    tile_col: 0,
-                    tile_row: 0,
-                };
-                let _ = reader.encoded_tile(tile, &ctx);
+                for (tile_col, tile_row) in [(0, 0), (level.tile_cols() - 1, level.tile_rows() - 1)] {
+                    let tile = TileId {
+                        page: page_idx as u32,
+                        level: level_idx as u32,
+                        tile_col,
+                        tile_row,
+                    };
+                    let _ = reader.encoded_tile(tile, &ctx);
+                }
             }
         }
         for kind in [
