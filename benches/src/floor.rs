@@ -9,6 +9,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use iiphost::limits::Size;
+use iiphost::pipeline::{Interpolation, resize};
+use iiphost::raster::{Raster, Samples};
+use iiphost_plugin_api::SampleFormat;
 use support::fastcgi::{self, kind};
 use tiff::tags::Tag;
 
@@ -81,41 +85,119 @@ fn converse(mut stream: &TcpStream, reply: &[u8]) -> io::Result<()> {
     }
 }
 
+/// The tiles of the first level of a deflate pyramid.
+struct Tiles {
+    file: File,
+    offsets: Vec<u64>,
+    counts: Vec<u64>,
+    /// Size of a tile.
+    width: usize,
+    height: usize,
+    /// Tiles in a row of them.
+    columns: usize,
+    decompressor: libdeflater::Decompressor,
+    compressed: Vec<u8>,
+    pixels: Vec<u8>,
+}
+
+impl Tiles {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut decoder = tiff::decoder::Decoder::new(BufReader::new(File::open(path)?))?;
+        let (width, height) = decoder.chunk_dimensions();
+        let (across, _) = decoder.dimensions()?;
+        ensure!(
+            decoder.get_tag_u32(Tag::Predictor)? == 2,
+            "a horizontal predictor"
+        );
+        Ok(Self {
+            offsets: decoder.get_tag_u64_vec(Tag::TileOffsets)?,
+            counts: decoder.get_tag_u64_vec(Tag::TileByteCounts)?,
+            file: File::open(path)?,
+            width: width as usize,
+            height: height as usize,
+            columns: across.div_ceil(width) as usize,
+            decompressor: libdeflater::Decompressor::new(),
+            compressed: Vec::new(),
+            pixels: vec![0; width as usize * 3 * height as usize],
+        })
+    }
+
+    /// The pixels of a tile.
+    fn decode(&mut self, tile: usize) -> anyhow::Result<&[u8]> {
+        let (&offset, &count) = self
+            .offsets
+            .get(tile)
+            .zip(self.counts.get(tile))
+            .context("a tile")?;
+        self.compressed.resize(usize::try_from(count)?, 0);
+        self.file.read_exact_at(&mut self.compressed, offset)?;
+        self.decompressor
+            .zlib_decompress(&self.compressed, &mut self.pixels)
+            .ok()
+            .context("a deflate tile")?;
+        for row in self.pixels.chunks_exact_mut(self.width * 3) {
+            for at in 3..row.len() {
+                row[at] = row[at].wrapping_add(row[at - 3]);
+            }
+        }
+        Ok(&self.pixels)
+    }
+}
+
 /// Time to read, decompress and encode every tile of the first level of a deflate pyramid once, on one thread,
 /// divided by their number.
 ///
 /// # Errors
 /// When the file is not of that kind.
 pub(crate) fn deflate_tile(path: &Path) -> anyhow::Result<Duration> {
-    let mut decoder = tiff::decoder::Decoder::new(BufReader::new(File::open(path)?))?;
-    let (width, height) = decoder.chunk_dimensions();
-    let offsets = decoder.get_tag_u64_vec(Tag::TileOffsets)?;
-    let counts = decoder.get_tag_u64_vec(Tag::TileByteCounts)?;
-    ensure!(
-        decoder.get_tag_u32(Tag::Predictor)? == 2,
-        "a horizontal predictor"
-    );
-    let file = File::open(path)?;
-    let row = width as usize * 3;
-    let mut pixels = vec![0; row * height as usize];
-    let mut compressed = Vec::new();
-    let mut decompressor = libdeflater::Decompressor::new();
+    let mut tiles = Tiles::open(path)?;
+    let (width, height, count) = (tiles.width, tiles.height, tiles.offsets.len());
     let begin = Instant::now();
-    for (&offset, &count) in offsets.iter().zip(&counts) {
-        compressed.resize(usize::try_from(count)?, 0);
-        file.read_exact_at(&mut compressed, offset)?;
-        decompressor
-            .zlib_decompress(&compressed, &mut pixels)
-            .ok()
-            .context("a deflate tile")?;
-        for row in pixels.chunks_exact_mut(row) {
-            for at in 3..row.len() {
-                row[at] = row[at].wrapping_add(row[at - 3]);
+    for tile in 0..count {
+        std::hint::black_box(jpeg(width, height, tiles.decode(tile)?)?);
+    }
+    Ok(begin.elapsed() / u32::try_from(count)?)
+}
+
+/// Time to decompress the tiles of a region of the first level, to resize and to encode it, on one thread: the
+/// mean of regions of one size with these left upper corners.
+///
+/// # Errors
+/// When the file is not of that kind.
+pub(crate) fn deflate_region(
+    path: &Path,
+    corners: &[(u32, u32)],
+    from: Size,
+    to: Size,
+) -> anyhow::Result<Duration> {
+    let mut tiles = Tiles::open(path)?;
+    let (width, height) = (from.width as usize, from.height as usize);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    let begin = Instant::now();
+    for &(left, top) in corners {
+        let (left, top) = (left as usize, top as usize);
+        let mut pixels = vec![0; width * height * 3];
+        for row in top / tiles.height..(top + height).div_ceil(tiles.height) {
+            for column in left / tiles.width..(left + width).div_ceil(tiles.width) {
+                let (x, y) = (column * tiles.width, row * tiles.height);
+                let stride = tiles.width * 3;
+                let (first, last) = (x.max(left), (x + tiles.width).min(left + width));
+                let lines = y.max(top)..(y + tiles.height).min(top + height);
+                let tile = tiles.decode(row * tiles.columns + column)?;
+                for line in lines {
+                    let source = &tile[(line - y) * stride..][(first - x) * 3..(last - x) * 3];
+                    pixels[((line - top) * width + first - left) * 3..][..source.len()]
+                        .copy_from_slice(source);
+                }
             }
         }
-        std::hint::black_box(jpeg(width as usize, height as usize, &pixels)?);
+        let mut raster = Raster::zeros(from, 3, SampleFormat::U8, u64::MAX)?;
+        raster.samples = Samples::U8(pixels);
+        let raster = pool.install(|| resize(raster, to, Interpolation::Bilinear, u64::MAX))?;
+        let bytes = raster.samples.bytes();
+        std::hint::black_box(jpeg(to.width as usize, to.height as usize, bytes)?);
     }
-    Ok(begin.elapsed() / u32::try_from(offsets.len())?)
+    Ok(begin.elapsed() / u32::try_from(corners.len())?)
 }
 
 /// The picture as JPEG with the settings of the servers: quality 75, colors at half resolution.

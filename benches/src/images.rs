@@ -1,5 +1,8 @@
 //! The pictures that are measured with, computed once: like photographs to a codec (detail at every scale,
 //! edges, grain), the same on every machine.
+//!
+//! What they are to a codec was compared with real pictures (docs/performance.md): [`SHARP`] lies among
+//! photographs stored with little loss or none, [`SOFT`] among large ones that were JPEG files before.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -7,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
+use support::fixture::TiffFile;
+use support::picture::Picture;
 
 /// Side of the TIFF pyramids in pixels: 144 megapixels.
 pub(crate) const SIDE: u32 = 12_000;
@@ -14,6 +19,31 @@ pub(crate) const SIDE: u32 = 12_000;
 pub(crate) const JP2: (u32, u32) = (6000, 4000);
 /// Side of the JPEG file in pixels.
 pub(crate) const JPEG: u32 = 6000;
+
+/// Side of the soft TIFF pyramid in pixels.
+pub(crate) const SOFT_SIDE: u32 = 6000;
+/// Columns and rows of tiles of the largest file: 100 gigapixels.
+pub(crate) const HUGE_TILES: u32 = 1236;
+
+/// How much there is to store in a picture.
+#[derive(Clone, Copy)]
+struct Texture {
+    /// Amplitude of the finest waves in grey values.
+    detail: f32,
+    /// Grey values to a unit of noise: 147 units are its standard deviation.
+    grain: f32,
+}
+
+/// A photograph as a camera or scanner gives it.
+const SHARP: Texture = Texture {
+    detail: 7.0,
+    grain: 0.0135,
+};
+/// A photograph that lost its finest detail before it was stored.
+const SOFT: Texture = Texture {
+    detail: 2.0,
+    grain: 0.002,
+};
 
 /// The folder with all of them.
 pub(crate) struct Images {
@@ -31,18 +61,27 @@ impl Images {
         let images = Self {
             folder: folder.to_owned(),
         };
-        let png = images.made("photo.png", |path| write_png(path, SIDE, SIDE))?;
-        for compression in ["deflate", "lzw", "none", "jpeg"] {
-            images.made(&format!("{compression}.tif"), |path| {
+        let pyramid = |name: &str, compression: &str, png: &Path| {
+            images.made(name, |path| {
                 run(Command::new(host)
-                    .arg("pyramid")
-                    .arg("--force")
-                    .arg("--compression")
-                    .arg(compression)
-                    .arg(&png)
+                    .args(["pyramid", "--force", "--compression", compression])
+                    .arg(png)
                     .arg(path))
-            })?;
+            })
+        };
+        let png = images.made("photo.png", |path| write_png(path, SIDE, SIDE, SHARP))?;
+        for compression in ["deflate", "lzw", "none", "jpeg"] {
+            pyramid(&format!("{compression}.tif"), compression, &png)?;
         }
+        let png = images.made("soft.png", |path| write_png(path, SOFT_SIDE, SOFT_SIDE, SOFT))?;
+        pyramid("soft.tif", "deflate", &png)?;
+        images.made("huge.tif", |path| {
+            let tile = Picture::photograph(256, 256, 3, 0);
+            Ok(fs::write(
+                path,
+                TiffFile::repeated(&tile, HUGE_TILES, HUGE_TILES).bytes,
+            )?)
+        })?;
         let ppm = images.made("jp2.ppm", |path| write_ppm(path, JP2.0, JP2.1))?;
         for (name, tiles) in [("single.jp2", None), ("tiled.jp2", Some("1024,1024"))] {
             images.made(name, |path| {
@@ -103,13 +142,13 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
 /// Rows painted and written at a time.
 const ROWS: u32 = 256;
 
-fn write_png(path: &Path, width: u32, height: u32) -> anyhow::Result<()> {
+fn write_png(path: &Path, width: u32, height: u32, texture: Texture) -> anyhow::Result<()> {
     let mut encoder = png::Encoder::new(BufWriter::new(File::create(path)?), width, height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_compression(png::Compression::Fastest);
     let mut writer = encoder.write_header()?;
     let mut stream = writer.stream_writer()?;
-    paint(width, height, |rows| Ok(stream.write_all(rows)?))?;
+    paint(width, height, texture, |rows| Ok(stream.write_all(rows)?))?;
     stream.finish()?;
     writer.finish()?;
     Ok(())
@@ -118,11 +157,16 @@ fn write_png(path: &Path, width: u32, height: u32) -> anyhow::Result<()> {
 fn write_ppm(path: &Path, width: u32, height: u32) -> anyhow::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     write!(file, "P6\n{width} {height}\n255\n")?;
-    paint(width, height, |rows| Ok(file.write_all(rows)?))?;
+    paint(width, height, SHARP, |rows| Ok(file.write_all(rows)?))?;
     Ok(file.flush()?)
 }
 
-fn paint(width: u32, height: u32, mut write: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn paint(
+    width: u32,
+    height: u32,
+    texture: Texture,
+    mut write: impl FnMut(&[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let row = width as usize * 3;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut pixels = vec![0; row * ROWS as usize];
@@ -136,7 +180,7 @@ fn paint(width: u32, height: u32, mut write: impl FnMut(&[u8]) -> anyhow::Result
                 scope.spawn(move || {
                     for (y, pixels) in (top..).zip(part.chunks_exact_mut(row)) {
                         for (x, pixel) in (0..width).zip(pixels.chunks_exact_mut(3)) {
-                            pixel.copy_from_slice(&color(x, y));
+                            pixel.copy_from_slice(&color(x, y, texture));
                         }
                     }
                 });
@@ -148,11 +192,11 @@ fn paint(width: u32, height: u32, mut write: impl FnMut(&[u8]) -> anyhow::Result
 }
 
 /// The pixel of one place.
-fn color(x: u32, y: u32) -> [u8; 3] {
+fn color(x: u32, y: u32, texture: Texture) -> [u8; 3] {
     // Amplitudes that fall with the frequency, as in pictures of the world.
     let mut light = 0.0;
     for octave in 1..10 {
-        light += smooth(x, y, octave, octave) * 7.0 * (octave as f32).powf(0.9);
+        light += smooth(x, y, octave, octave) * texture.detail * (octave as f32).powf(0.9);
     }
     // Things before a background: an edge wherever a wave of middle size changes sign.
     light += if smooth(x, y, 7, 20) > 0.1 { 24.0 } else { -18.0 };
@@ -161,14 +205,14 @@ fn color(x: u32, y: u32) -> [u8; 3] {
     let mut pixel = [0; 3];
     for (band, (sample, tint)) in (0..).zip(pixel.iter_mut().zip([warmth, green, -warmth])) {
         let random = hash(x, y, 100 + band);
-        // The sum of four bytes is nearly normal: grain of about two grey values.
+        // The sum of four bytes is nearly normal.
         let grain = random
             .to_le_bytes()
             .iter()
             .map(|&byte| f32::from(byte))
             .sum::<f32>()
             - 510.0;
-        *sample = (118.0 + light + tint + grain * 0.0135).clamp(0.0, 255.0) as u8;
+        *sample = (118.0 + light + tint + grain * texture.grain).clamp(0.0, 255.0) as u8;
     }
     pixel
 }

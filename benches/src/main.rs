@@ -73,6 +73,7 @@ fn main() -> anyhow::Result<()> {
     }
     if arguments.only.is_empty() {
         report.start_up(&arguments.host, &images, arguments.times)?;
+        report.huge(&arguments.host, &images, arguments.times)?;
         report.jpeg_master(&arguments.host, &images, arguments.times)?;
     }
     Ok(())

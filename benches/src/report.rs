@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 
-use crate::images::{Images, JPEG};
+use crate::images::{HUGE_TILES, Images, JPEG};
 use crate::load::{self, Manner};
 use crate::rows::{Measured, Row, Sample};
 use crate::servers::{Peer, Running};
@@ -88,6 +88,34 @@ impl Report {
         let start = middle(starts).unwrap_or_default();
         println!(
             "\nStart with all modules to the first info.json: {start:.0} ms, {} MB.",
+            memory / 1_000_000
+        );
+        Ok(())
+    }
+
+    /// Time to open a file of a hundred gigapixels and to describe it, and the memory it takes.
+    ///
+    /// # Errors
+    /// When the host does not answer.
+    pub(crate) fn huge(&mut self, host: &Path, images: &Images, times: usize) -> anyhow::Result<()> {
+        let (mut opened, mut memory) = (Vec::new(), 0);
+        for _ in 0..times {
+            let running = Running::host(host, &images.folder, &[])?;
+            let describe = |file| {
+                let target = format!("/fcgi-bin/iipsrv.fcgi?IIIF={file}/info.json");
+                load::body(running.address, &target)
+            };
+            // The module is loaded and the threads run.
+            describe("soft.tif")?;
+            let begin = Instant::now();
+            describe("huge.tif")?;
+            opened.push(begin.elapsed().as_secs_f64() * 1000.0);
+            memory = memory.max(running.peak_memory());
+        }
+        println!(
+            "\n{:.0} gigapixels, open and info.json: {:.1} ms, {} MB.",
+            f64::from(HUGE_TILES * 256).powi(2) / 1e9,
+            middle(opened).unwrap_or_default(),
             memory / 1_000_000
         );
         Ok(())

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use iiphost::limits::Size;
 use support::image::psnr;
 use support::picture::Picture;
 
 use crate::floor;
-use crate::images::{Images, JP2, SIDE};
+use crate::images::{Images, JP2, JPEG, SIDE, SOFT_SIDE};
 use crate::load::{self, Manner, Outcome};
 use crate::servers::{Peer, Running};
 
@@ -30,8 +31,10 @@ enum Floor {
     None,
     /// A responder that writes as many bytes.
     Responder,
-    /// Inflate, predictor and JPEG encoder, one tile after the other.
-    Deflate,
+    /// Inflate, predictor and JPEG encoder, one tile after the other, of this file.
+    Deflate(&'static str),
+    /// The same for the tiles of the regions of [`corners`], which are resized between.
+    Region,
 }
 
 /// One server, one row, one time.
@@ -148,9 +151,13 @@ impl Row {
                         .responder
                         .push(self.one(&responder, bursts).context("the floor")?.0);
                 }
-                Floor::Deflate => measured
-                    .codecs
-                    .push(floor::deflate_tile(&images.path("deflate.tif"))?),
+                Floor::Deflate(file) => measured.codecs.push(floor::deflate_tile(&images.path(file))?),
+                Floor::Region => measured.codecs.push(floor::deflate_region(
+                    &images.path("deflate.tif"),
+                    &corners(count.min(20) as u32),
+                    Size::new(2000, 1500),
+                    Size::new(1500, 1125),
+                )?),
             }
         }
         Ok(measured)
@@ -272,10 +279,18 @@ fn session(file: &str, width: u32, height: u32) -> Vec<Vec<String>> {
     bursts
 }
 
+/// Different places for regions of up to 4000 pixels.
+fn corners(count: u32) -> Vec<(u32, u32)> {
+    (0..count)
+        .map(|number| (number * 977 % (SIDE - 4000), number * 1361 % (SIDE - 4000)))
+        .collect()
+}
+
 /// Regions of one size in different places.
 fn regions(count: u32, make: impl Fn(u32, u32) -> String) -> Vec<Vec<String>> {
-    (0..count)
-        .map(|number| vec![make(number * 977 % (SIDE - 3000), number * 1361 % (SIDE - 3000))])
+    corners(count)
+        .into_iter()
+        .map(|(x, y)| vec![make(x, y)])
         .collect()
 }
 
@@ -288,6 +303,7 @@ pub(crate) fn all(_images: &Images) -> Vec<Row> {
         bursts
     };
     let iiif = |x, y| iip(&format!("IIIF=deflate.tif/{x},{y},2000,1500/1500,/0/default.jpg"));
+    let far = |x, y| iip(&format!("IIIF=deflate.tif/{x},{y},4000,3000/1500,/0/default.jpg"));
     let cvt = |number: u32| {
         let place = f64::from(number % 16) / 32.0;
         iip(&format!(
@@ -301,28 +317,37 @@ pub(crate) fn all(_images: &Images) -> Vec<Row> {
         Row::new("cached tile, kept alive", KEEP, cached(40_000))
             .warm()
             .floor(Floor::Responder),
-        Row::cold("cold tile, deflate", WAIT, full("deflate.tif", "JTL=TILE")).floor(Floor::Deflate),
+        Row::cold("cold tile, deflate", WAIT, full("deflate.tif", "JTL=TILE"))
+            .floor(Floor::Deflate("deflate.tif")),
         Row::cold(
             "cold tile, deflate, kept alive",
             KEEP,
             full("deflate.tif", "JTL=TILE"),
         )
-        .floor(Floor::Deflate),
+        .floor(Floor::Deflate("deflate.tif")),
         Row::cold(
             "cold tile, deflate, one client",
             ONE,
             full("deflate.tif", "JTL=TILE"),
         )
-        .floor(Floor::Deflate),
+        .floor(Floor::Deflate("deflate.tif")),
+        Row::cold(
+            "cold tile, deflate, soft picture",
+            WAIT,
+            tiles("soft.tif", SOFT_SIDE, SOFT_SIDE, "JTL=TILE"),
+        )
+        .floor(Floor::Deflate("soft.tif")),
         Row::cold("cold tile, LZW", WAIT, full("lzw.tif", "JTL=TILE")),
         Row::cold("cold tile, uncompressed", WAIT, full("none.tif", "JTL=TILE")),
         Row::cold("cold tile, JPEG handed on", WAIT, full("jpeg.tif", "JTL=TILE")),
-        Row::cold("region 2000×1500 to 1500, one client", ONE, regions(40, iiif)),
+        Row::cold("region 2000×1500 to 1500, one client", ONE, regions(40, iiif)).floor(Floor::Region),
         Row::cold(
             "region 2000×1500 to 1500, 8 clients",
             Manner { clients: 8, ..WAIT },
             regions(80, iiif),
-        ),
+        )
+        .floor(Floor::Region),
+        Row::cold("region 4000×3000 to 1500, one client", ONE, regions(30, far)),
         Row::cold(
             "CVT of a quarter, WID=3000, one client",
             ONE,
@@ -382,6 +407,8 @@ pub(crate) fn all(_images: &Images) -> Vec<Row> {
     ];
     for (name, file, width, height) in [
         ("deflate", "deflate.tif", SIDE, SIDE),
+        ("LZW", "lzw.tif", SIDE, SIDE),
+        ("uncompressed", "none.tif", SIDE, SIDE),
         ("JPEG in TIFF", "jpeg.tif", SIDE, SIDE),
         ("JPEG 2000, one tile", "single.jp2", JP2.0, JP2.1),
         ("JPEG 2000, tiled", "tiled.jp2", JP2.0, JP2.1),
@@ -402,6 +429,21 @@ pub(crate) fn all(_images: &Images) -> Vec<Row> {
             .warm(),
         );
     }
+    for row in [
+        Row::new(
+            "viewer session cold, JPEG file",
+            ONE,
+            session("photo.jpg", JPEG, JPEG),
+        ),
+        Row::new(
+            "viewer session warm, JPEG file",
+            ONE,
+            session("photo.jpg", JPEG, JPEG),
+        )
+        .warm(),
+    ] {
+        rows.push(row.alone());
+    }
     rows.extend([
         // Each tile is asked once, so a cache of pictures is no help; what modules keep between calls stays.
         Row::new(
@@ -417,10 +459,7 @@ pub(crate) fn all(_images: &Images) -> Vec<Row> {
         Row::new(
             "JPEG master, tile",
             ONE,
-            some(
-                300,
-                tiles("photo.jpg", crate::images::JPEG, crate::images::JPEG, "JTL=TILE"),
-            ),
+            some(300, tiles("photo.jpg", JPEG, JPEG, "JTL=TILE")),
         )
         .alone(),
         Row::new(
