@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::identifier::relative_path;
@@ -128,6 +128,18 @@ impl Root {
     /// # Errors
     /// Every other failure of the system, for the log.
     pub fn stamp(&self, path: &Path) -> Result<Option<Stamp>, Errno> {
+        // A name in the root itself leads nowhere else unless it is a link, so one call tells. Every cached reply asks.
+        if is_plain_name(path) {
+            match fs::statat(&self.folder, path, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::RegularFile => return Ok(Some(Stamp::of(&stat))),
+                    FileType::Symlink => {}
+                    _ => return Ok(None),
+                },
+                Err(Errno::NOENT | Errno::NAMETOOLONG) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
         let Some(fd) = self.open_fd(path, OFlags::PATH)? else {
             return Ok(None);
         };
@@ -266,6 +278,12 @@ impl Root {
     }
 }
 
+/// Whether a path is a name in a folder, with no folder to go through.
+fn is_plain_name(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    !bytes.is_empty() && !bytes.contains(&b'/') && bytes != b"." && bytes != b".."
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -312,10 +330,18 @@ mod tests {
         assert!(root.open(Path::new("absolute")).unwrap().is_some());
         for path in ["out", "up/secret.tif", "loop"] {
             assert!(root.open(Path::new(path)).unwrap().is_none(), "{path}");
+            assert!(root.stamp(Path::new(path)).unwrap().is_none(), "{path}");
         }
+        let stamp = |path: &str| root.stamp(Path::new(path)).unwrap();
+        assert!(
+            stamp("in.tif")
+                .is_some_and(|stamp| stamp == root.open(Path::new("in.tif")).unwrap().unwrap().stamp)
+        );
+        assert!(stamp("relative") == stamp("in.tif") && stamp("absolute") == stamp("in.tif"));
         let root = root.with_links_outside(true);
         assert!(root.open(Path::new("out")).unwrap().is_some());
         assert!(root.open(Path::new("up/secret.tif")).unwrap().is_some());
+        assert!(root.stamp(Path::new("out")).unwrap().is_some());
     }
 
     #[test]
@@ -341,6 +367,7 @@ mod tests {
         let fifo = temp.path().join("root/fifo");
         fs::mknodat(fs::CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         assert!(root.open(Path::new("fifo")).unwrap().is_none());
+        assert!(root.stamp(Path::new("fifo")).unwrap().is_none());
     }
 
     #[test]
