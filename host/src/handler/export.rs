@@ -203,8 +203,8 @@ impl Parts<'_> {
             let made = match scope.is_abandoned() {
                 true => Err(Error::Cancelled),
                 false => {
-                    let colors = handler.colors(&prepared);
-                    handler.pixels(&prepared, &colors, rows, None, &scope)
+                    let made = handler.pixels(&prepared, rows, None, &scope);
+                    made.map(|(raster, _)| raster)
                 }
             };
             // Nobody waits for it any more if this fails.

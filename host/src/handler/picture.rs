@@ -320,8 +320,7 @@ impl Handler {
             .memory
             .reserve(pixels::pixel_bytes(&prepared.plan, prepared.page(), &rows))?;
         let memory: Arc<encode::Held> = Arc::new(memory);
-        let colors = self.colors(prepared);
-        let raster = self.pixels(prepared, &colors, rows, wanted, scope)?;
+        let (raster, colors) = self.pixels(prepared, rows, wanted, scope)?;
         let metadata = self.metadata(prepared, &Shape::of(&raster), colors);
         let check = || match scope.is_abandoned() {
             true => Err(Error::Cancelled),

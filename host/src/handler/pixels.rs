@@ -24,18 +24,19 @@ use crate::workers::Urgency;
 const PART_PIXELS: u64 = 16 << 20;
 
 impl Handler {
-    /// Reads and works on rows of a picture: all of them, unless [`comes_in_rows`].
+    /// Reads and works on rows of a picture: all of them, unless [`comes_in_rows`]. Also gives what became of their
+    /// colors: the profile is asked for after the pixels, since a module that fails badly over it is good for nothing
+    /// else afterwards, and a picture without its profile is still served.
     ///
     /// # Errors
     /// As the decoder and the pipeline.
     pub(super) fn pixels(
         &self,
         prepared: &Prepared,
-        colors: &Colors,
         rows: Range<u32>,
         wanted: Option<Wanted>,
         scope: &CallScope,
-    ) -> Result<Raster, Error> {
+    ) -> Result<(Raster, Colors), Error> {
         let plan = &prepared.plan;
         let page = prepared.page();
         let image = &prepared.image.image;
@@ -59,6 +60,7 @@ impl Handler {
             None
         };
         let inks = self.inks(image, page);
+        let colors = self.colors(prepared);
         let work = Work {
             processing: &plan.processing,
             ranges: page.ranges.clone(),
@@ -95,7 +97,7 @@ impl Handler {
                 OutputDepth::Eight
             },
             inks: inks.as_deref(),
-            to_srgb: match colors {
+            to_srgb: match &colors {
                 Colors::Converted(transform) => Some(transform),
                 Colors::Plain | Colors::Described(_) => None,
             },
@@ -113,7 +115,7 @@ impl Handler {
                 prepared.is_tile,
             )?;
         }
-        Ok(raster)
+        Ok((raster, colors))
     }
 
     /// Whether a picture may have more than 8 bits.
