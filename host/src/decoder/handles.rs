@@ -108,6 +108,13 @@ impl Handles {
         Ok(self.cached(path, &stamp).map_or(Opened::Closed, Opened::Ready))
     }
 
+    /// Whether a file is left alone for a while, since a module failed badly over it.
+    pub fn is_left_alone(&self, path: &Path) -> bool {
+        // What cannot be seen is no reason not to try: opening it tells why.
+        let stamp = self.root.stamp(path).ok().flatten();
+        stamp.is_some_and(|stamp| self.registry.faults().file_is_quarantined(path, &stamp))
+    }
+
     /// Does what needs a file descriptor. Where there is none left, images kept open give theirs back and
     /// it is done once more.
     ///

@@ -29,6 +29,9 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// How long one request waits for another that opens the same image; then it opens it, too.
 const OPENING_TIME: Duration = Duration::from_secs(5);
 
+/// How often a request that waits for its turn looks whether the file has been put aside meanwhile.
+const OPENING_LOOK: Duration = Duration::from_millis(50);
+
 /// The state of a folder, and the sequence found in it.
 type Found = (Stamp, Arc<Sequence>);
 
@@ -42,11 +45,28 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// Runs `open` when nobody else opens the path, or when that takes too long.
-    fn in_turn<T>(&self, path: &Path, deadline: Instant, open: impl FnOnce() -> T) -> T {
+    /// Runs `open` when nobody else opens the path, or when that takes too long, or when it is known to be in vain:
+    /// whoever waits has a thread that others need.
+    fn in_turn<T>(
+        &self,
+        path: &Path,
+        deadline: Instant,
+        is_in_vain: impl Fn() -> bool,
+        open: impl FnOnce() -> T,
+    ) -> T {
         let turn = self.paths.lock().entry(path.to_owned()).or_default().clone();
         let until = deadline.min(Instant::now() + OPENING_TIME);
-        let held = turn.try_lock_until(until);
+        let held = loop {
+            if let Some(held) = turn.try_lock() {
+                break Some(held);
+            }
+            if Instant::now() >= until || is_in_vain() {
+                break None;
+            }
+            if let Some(held) = turn.try_lock_until(until.min(Instant::now() + OPENING_LOOK)) {
+                break Some(held);
+            }
+        };
         let opened = open();
         drop(held);
         let mut paths = self.paths.lock();
@@ -108,9 +128,12 @@ impl Provider<'_> {
             (Opened::Ready(image), _) => Ok(Some(image)),
             (Opened::Missing, _) => Ok(None),
             (Opened::Closed, None) => Err(Error::NeedsIo),
-            (Opened::Closed, Some(scope)) => self.opening.in_turn(path, scope.deadline(), || {
-                self.handles.open(identifier, path, self.limits, scope)
-            }),
+            (Opened::Closed, Some(scope)) => {
+                let is_in_vain = || scope.is_abandoned() || self.handles.is_left_alone(path);
+                self.opening.in_turn(path, scope.deadline(), is_in_vain, || {
+                    self.handles.open(identifier, path, self.limits, scope)
+                })
+            }
         }
     }
 
@@ -313,24 +336,46 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    opening.in_turn(Path::new("a"), far, || {
-                        assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0);
-                        // Another image meanwhile.
-                        opening.in_turn(Path::new("b"), far, || ());
-                        running.fetch_sub(1, Ordering::SeqCst);
-                    });
+                    opening.in_turn(
+                        Path::new("a"),
+                        far,
+                        || false,
+                        || {
+                            assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0);
+                            // Another image meanwhile.
+                            opening.in_turn(Path::new("b"), far, || false, || ());
+                            running.fetch_sub(1, Ordering::SeqCst);
+                        },
+                    );
                 });
             }
         });
         assert!(opening.paths.lock().is_empty());
         // Who has waited long enough opens it beside the one who does not end.
         let near = Instant::now() + Duration::from_millis(20);
-        opening.in_turn(Path::new("a"), far, || {
-            std::thread::scope(|scope| {
-                let other = scope.spawn(|| opening.in_turn(Path::new("a"), near, || 1));
-                assert_eq!(other.join().unwrap(), 1);
-            });
-        });
+        opening.in_turn(
+            Path::new("a"),
+            far,
+            || false,
+            || {
+                std::thread::scope(|scope| {
+                    let other = scope.spawn(|| opening.in_turn(Path::new("a"), near, || false, || 1));
+                    assert_eq!(other.join().unwrap(), 1);
+                });
+            },
+        );
+        // Nobody waits for a file that has been put aside, however long it may take.
+        opening.in_turn(
+            Path::new("a"),
+            far,
+            || false,
+            || {
+                std::thread::scope(|scope| {
+                    let other = scope.spawn(|| opening.in_turn(Path::new("a"), far, || true, || 2));
+                    assert_eq!(other.join().unwrap(), 2);
+                });
+            },
+        );
         assert!(opening.paths.lock().is_empty());
     }
 }
