@@ -7,12 +7,12 @@ use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
 use parking_lot::Mutex;
 
 use crate::decoded::{Decoded, Planes};
-use crate::engine::Engine;
+use crate::engine::{Engine, lock};
 use crate::header::MainHeader;
 use crate::openjpeg::{self, Job};
 use crate::splice::Splice;
 use crate::store::Store;
-use crate::tile_index::TileIndex;
+use crate::tile_index::{CutPart, TileIndex};
 
 /// End of codestream, behind the pieces put together.
 const EOC: [u8; 2] = [0xff, 0xd9];
@@ -124,14 +124,21 @@ impl Codestream {
         }
         let mut splice = Splice::new(source);
         splice.push_bytes(&self.header.bytes);
-        let whole = self.header.size.tile_grid() == [1, 1];
+        // Packet headers in the main header are tied to all tile-parts in order.
+        let whole = self.header.packed_headers || self.header.size.tile_grid() == [1, 1];
+        let cut = index.as_ref().and_then(|index| index.cut.as_ref());
         match index.as_ref().filter(|_| !whole) {
-            None => splice.push_range(self.header.tile_parts.clone()),
+            None => {
+                push_parts(&mut splice, self.header.tile_parts.clone(), cut);
+                if cut.is_some() {
+                    splice.push_bytes(&EOC);
+                }
+            }
             Some(index) => {
                 let header_len = splice.len();
                 self.tiles(wanted.area)
                     .flat_map(|tile| index.parts(tile))
-                    .for_each(|range| splice.push_range(range));
+                    .for_each(|range| push_parts(&mut splice, range, cut));
                 if splice.len() == header_len {
                     if index.is_empty() {
                         return Err(DecodeError::format("the codestream has no tile-parts"));
@@ -148,10 +155,23 @@ impl Codestream {
             threads: ctx.limits.max_threads,
         };
         let mut decoded = openjpeg::decode(&splice, &job, ctx)?;
-        if let Some(broken) = index.filter(|_| !whole).and_then(|index| index.broken.clone()) {
+        let broken = index
+            .as_ref()
+            .filter(|_| !whole)
+            .and_then(|index| index.broken.clone());
+        if let Some(broken) = broken {
             decoded.complaints.insert(0, format!("it ends early: {broken}"));
+        } else if cut.is_some_and(|cut| self.is_touched(wanted.area, cut)) {
+            decoded
+                .complaints
+                .insert(0, "its last tile-part is cut off".to_owned());
         }
         Ok(Some(decoded))
+    }
+
+    /// Whether an area has to do with a tile-part.
+    fn is_touched(&self, area: [u32; 4], part: &CutPart) -> bool {
+        self.tiles(area).any(|tile| tile == part.tile())
     }
 
     /// Numbers of the tiles an area touches, row by row.
@@ -280,16 +300,26 @@ impl Codestream {
         source: &dyn ByteSource,
         ctx: &CallContext<'_>,
     ) -> Result<Option<Arc<TileIndex>>, DecodeError> {
-        if self.header.packed_headers {
-            return Ok(None);
-        }
         // Held while the index is built: others need it too, and building it takes milliseconds.
-        let mut slot = self.index.lock();
+        let mut slot = lock(&self.index, ctx)?;
         if let Some(known) = &*slot {
             return Ok(known.clone());
         }
         let built = TileIndex::build(source, self.header.tile_parts.clone(), ctx)?.map(Arc::new);
         Ok(slot.insert(built).clone())
+    }
+}
+
+/// Adds tile-parts of the file, the last one with the length it really has: OpenJPEG makes room for as many bytes as a
+/// tile-part says it has, whether they are there or not.
+fn push_parts<'a>(splice: &mut Splice<'a>, range: Range<u64>, cut: Option<&'a CutPart>) {
+    match cut {
+        Some(cut) if range.contains(&cut.start) => {
+            splice.push_range(range.start..cut.start);
+            splice.push_bytes(&cut.header);
+            splice.push_range(cut.start + cut.header.len() as u64..range.end);
+        }
+        _ => splice.push_range(range),
     }
 }
 

@@ -177,10 +177,14 @@ impl MainHeader {
             ctx.checkpoint()?;
             // What is wrong behind the main header is found, and told, when those pixels are wanted.
             let Ok(Some(part)) = parts.next() else { break };
-            let Ok(least) = part.decompositions(source, self.size.components.len()) else {
-                break;
-            };
-            self.decompositions = self.decompositions.min(least.unwrap_or(u32::MAX));
+            match part.style(source, self.size.components.len(), ctx) {
+                Ok(Some((decompositions, partition))) => {
+                    self.decompositions = self.decompositions.min(decompositions);
+                    self.partition = self.partition.finer(&partition);
+                }
+                Ok(None) => {}
+                Err(_) => break,
+            }
         }
         Ok(())
     }
@@ -211,7 +215,7 @@ impl Partition {
     }
 
     /// The finer of both, axis by axis.
-    fn finer(&self, other: &Self) -> Self {
+    pub(crate) fn finer(&self, other: &Self) -> Self {
         let both = |a: [u32; 2], b: [u32; 2]| [a[0].min(b[0]), a[1].min(b[1])];
         let count = self.precincts.len().max(other.precincts.len());
         Self {
@@ -401,7 +405,7 @@ fn read_size(body: &[u8]) -> Result<Size, DecodeError> {
 pub(crate) struct Style {
     layers: u32,
     pub(crate) decompositions: u32,
-    partition: Partition,
+    pub(crate) partition: Partition,
     high_throughput: bool,
 }
 

@@ -8,8 +8,9 @@ use parking_lot::Mutex;
 
 use crate::engine::{Coefficients, IndexedTile};
 
-/// Bytes an entry takes beside its contents.
-const ENTRY_BYTES: usize = 160;
+/// Bytes an entry takes beside its contents: its node in the list, its place in the table, the cell and what the
+/// allocator adds to each.
+const ENTRY_BYTES: usize = 256;
 
 /// A code-block that is decoded by the first who needs it, while others wait; `None` inside if that failed.
 pub(crate) type BlockCell = OnceLock<Option<Coefficients>>;

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use iiphost_plugin_api::{ByteSource, DecodeError};
+use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
 
 use crate::bytes::Cursor;
-use crate::header::{COC, COD, EOC, MAX_SEGMENTS, SOD, SOT, Style, component_style};
+use crate::header::{COC, COD, EOC, MAX_SEGMENTS, Partition, SOD, SOT, Style, component_style};
 
 const PLT: u16 = 0xff58;
 
@@ -16,19 +16,27 @@ pub(crate) struct TilePart {
     pub(crate) tile: u32,
     /// From its SOT to its end, inside the file.
     pub(crate) range: Range<u64>,
+    /// Its own number and how many there are of its tile, as they are stated.
+    pub(crate) numbers: [u8; 2],
+    /// It says that it is longer.
+    pub(crate) is_cut: bool,
 }
 
 impl TilePart {
-    /// The fewest decompositions its header states, `None` if it states none.
-    pub(crate) fn decompositions(
+    /// The fewest decompositions and the finest partition its header states, `None` if it states none.
+    pub(crate) fn style(
         &self,
         source: &dyn ByteSource,
         component_count: usize,
-    ) -> Result<Option<u32>, DecodeError> {
+        ctx: &CallContext<'_>,
+    ) -> Result<Option<(u32, Partition)>, DecodeError> {
         let mut cursor = Cursor::new(source, self.range.clone());
         cursor.take::<12>()?;
-        let mut least: Option<u32> = None;
-        for _ in 0..MAX_SEGMENTS {
+        let mut least: Option<(u32, Partition)> = None;
+        for count in 0..MAX_SEGMENTS {
+            if count % 1024 == 1023 {
+                ctx.checkpoint()?;
+            }
             let marker = cursor.u16()?;
             if marker == SOD {
                 break;
@@ -38,11 +46,11 @@ impl TilePart {
             if marker == COD || marker == COC {
                 let body = cursor.take_vec(len.saturating_sub(2))?;
                 let found = match marker {
-                    COD => Style::read(&body).map(|style| style.decompositions),
-                    _ => component_style(&body, component_count).map(|(n, _)| n),
+                    COD => Style::read(&body).map(|style| (style.decompositions, style.partition)),
+                    _ => component_style(&body, component_count),
                 };
                 least = match (least, found) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.finer(&b.1))),
                     (a, b) => a.or(b),
                 };
             } else if marker == PLT && least.is_none() {
@@ -89,6 +97,8 @@ impl<'a> TileParts<'a> {
         }
         let tile = u32::from(self.cursor.u16()?);
         let len = u64::from(self.cursor.u32()?);
+        let numbers = self.cursor.take::<2>()?;
+        let is_cut = start + len > end;
         // A length of 0 means up to EOC, in the last tile-part only.
         let end = match len {
             0 => end,
@@ -103,6 +113,8 @@ impl<'a> TileParts<'a> {
         Ok(Some(TilePart {
             tile,
             range: start..end,
+            numbers,
+            is_cut,
         }))
     }
 }

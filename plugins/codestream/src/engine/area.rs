@@ -12,7 +12,7 @@ use super::layout::{Band, Edges, TileComponent, ceil_shift};
 use super::packet_index::IndexedTile;
 use super::parameters::Parameters;
 use super::wavelet::{Filter, Irreversible, Part, Reversible, combine, halves, with_reach};
-use super::work::for_all;
+use super::work::{for_all, lock};
 use super::{Declined, Outcome};
 use crate::codestream::Wanted;
 use crate::header::{Component, MainHeader};
@@ -20,6 +20,12 @@ use crate::store::{BlockCell, BlockKey, Store};
 
 /// Blocks that make a second thread worth starting.
 const BLOCKS_PER_THREAD: usize = 8;
+
+/// Locks for the indexes of tiles: as many tiles can be indexed at the same time, if their numbers differ enough.
+const INDEX_LOCKS: usize = 8;
+
+/// Deepest samples decoded here; none are deeper in OpenJPEG either.
+const MAX_DEPTH: u32 = 31;
 
 /// The samples of one component of an area.
 #[derive(Debug)]
@@ -37,7 +43,7 @@ pub(crate) struct Engine {
     number: u64,
     /// Tiles that are left to OpenJPEG. Locked while a tile is indexed: others need the same one, and an index is made
     /// once.
-    declined: Mutex<HashSet<u32>>,
+    declined: [Mutex<HashSet<u32>>; INDEX_LOCKS],
 }
 
 impl Drop for Engine {
@@ -51,6 +57,8 @@ impl Engine {
     pub(crate) fn new(header: &MainHeader, store: Arc<Store>) -> Self {
         let main = if header.packed_headers || header.high_throughput {
             Err(Declined("packed packet headers or another block coder"))
+        } else if header.size.components.iter().any(|c| c.bit_depth > MAX_DEPTH) {
+            Err(Declined("samples of more than 31 bits"))
         } else {
             Parameters::read(&header.bytes, &header.size)
         };
@@ -58,7 +66,7 @@ impl Engine {
             main,
             number: store.new_codestream(),
             store,
-            declined: Mutex::default(),
+            declined: Default::default(),
         }
     }
 
@@ -79,11 +87,9 @@ impl Engine {
         wanted: &Wanted,
         ctx: &CallContext<'_>,
     ) -> Outcome<Vec<Samples>> {
-        let mut indexed = Vec::with_capacity(tiles.len());
-        for (number, parts) in tiles {
-            match self.index(source, header, *number, parts, ctx)? {
-                Ok(tile) => indexed.push((*number, tile)),
-                Err(declined) => return Ok(Err(declined)),
+        for (number, _) in tiles {
+            if lock(self.declined_near(*number), ctx)?.contains(number) {
+                return Ok(Err(Declined("a tile that was declined before")));
             }
         }
         let call = Call {
@@ -104,12 +110,18 @@ impl Engine {
                 .map(|at| ceil_shift(wanted.area[at].div_ceil(steps[at % 2]).into(), wanted.reduction))
         };
         let mut planes: Vec<Part<i32>> = Vec::new();
-        for (number, tile) in &indexed {
-            let parts = match call.tile(*number, tile, components, edges)? {
+        // One after the other: the indexes of all tiles of a large picture are too much for memory.
+        for (number, parts) in tiles {
+            ctx.checkpoint()?;
+            let tile = match self.index(source, header, *number, parts, ctx)? {
+                Ok(tile) => tile,
+                Err(declined) => return Ok(Err(declined)),
+            };
+            let parts = match call.tile(*number, &tile, components, edges)? {
                 Ok(parts) => parts,
                 Err(declined) => return Ok(Err(declined)),
             };
-            if indexed.len() == 1 {
+            if tiles.len() == 1 {
                 planes = parts;
                 break;
             }
@@ -132,6 +144,11 @@ impl Engine {
         Ok(Ok(samples.collect()))
     }
 
+    /// Those of a tile and of some others.
+    fn declined_near(&self, tile: u32) -> &Mutex<HashSet<u32>> {
+        &self.declined[tile as usize % INDEX_LOCKS]
+    }
+
     /// A tile with the places of its blocks, made once as long as the store has room for it.
     fn index(
         &self,
@@ -148,7 +165,7 @@ impl Engine {
         if let Some(known) = self.store.tile(self.number, tile) {
             return Ok(Ok(known));
         }
-        let mut declined = self.declined.lock();
+        let mut declined = lock(self.declined_near(tile), ctx)?;
         if declined.contains(&tile) {
             return Ok(Err(Declined("a tile that was declined before")));
         }
@@ -337,6 +354,10 @@ impl Call<'_> {
 /// What of each resolution is needed for an area, from the smallest resolution on; `None` if there are not so many.
 fn windows_of(component: &TileComponent, wanted: Edges, reduction: u32) -> Option<Vec<Window<'_>>> {
     let count = component.resolutions.len().checked_sub(reduction as usize)?;
+    // One has to be left; no samples at all would pass for zeros.
+    if count == 0 {
+        return None;
+    }
     let reach = if component.is_reversible {
         Reversible::REACH
     } else {

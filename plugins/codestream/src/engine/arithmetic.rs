@@ -130,14 +130,15 @@ impl<'a> Arithmetic<'a> {
         };
         if byte != 0xff {
             self.at += 1;
-            self.code += next << 8;
+            self.code = self.code.wrapping_add(next << 8);
             self.shifts = 8;
         } else if next > 0x8f {
-            self.code += 0xff00;
+            self.code = self.code.wrapping_add(0xff00);
             self.shifts = 8;
         } else {
             self.at += 1;
-            self.code += next << 9;
+            // A byte above 7f, which no encoder puts here, carries over; the code outgrows its interval, and all its bits.
+            self.code = self.code.wrapping_add(next << 9);
             self.shifts = 7;
         }
     }
@@ -171,7 +172,7 @@ impl<'a> Arithmetic<'a> {
             self.renormalize();
             return symbol ^ u32::from(!is_more);
         }
-        self.code -= state.estimate << 16;
+        self.code = self.code.wrapping_sub(state.estimate << 16);
         if self.interval & 0x8000 != 0 {
             return symbol;
         }

@@ -5,9 +5,11 @@
 
 use std::ops::Range;
 
-use super::Declined;
+use iiphost_plugin_api::{DecodeError, Limits};
+
 use super::block::BlockStyle;
 use super::parameters::Parameters;
+use super::{Declined, Outcome};
 use crate::header::Size;
 
 /// Code-blocks of a tile, at most: more would be an index larger than memory.
@@ -137,19 +139,48 @@ pub(crate) struct TileLayout {
     pub(crate) components: Vec<TileComponent>,
     pub(crate) precinct_count: u32,
     pub(crate) block_count: u32,
+    /// Bytes of memory it takes.
+    pub(crate) bytes: u64,
 }
 
 impl TileLayout {
     /// Lays a tile out.
-    pub(crate) fn new(size: &Size, tile: u32, parameters: &Parameters) -> Result<Self, Declined> {
+    ///
+    /// # Errors
+    /// `Ok(Err(_))` for a tile that is left to OpenJPEG; `LimitExceeded` where that would need too much memory, which
+    /// OpenJPEG needs more of.
+    pub(crate) fn new(size: &Size, tile: u32, parameters: &Parameters, limits: &Limits) -> Outcome<Self> {
+        let mut failure = None;
+        let made = Self::lay_out(size, tile, parameters, limits, &mut failure);
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(made),
+        }
+    }
+
+    fn lay_out(
+        size: &Size,
+        tile: u32,
+        parameters: &Parameters,
+        limits: &Limits,
+        failure: &mut Option<DecodeError>,
+    ) -> Result<Self, Declined> {
         let edges = tile_edges(size, tile);
         let (mut precincts, mut blocks) = (0u64, 0u64);
+        let mut bytes = 0u64;
         let mut components = Vec::with_capacity(size.components.len());
         for (index, component) in size.components.iter().enumerate() {
             let (coding, quantization, roi_shift) = parameters.component(index)?;
             let steps = [component.dx, component.dy];
             let own: [u32; 4] = [0, 1, 2, 3].map(|at| edges[at].div_ceil(steps[at % 2]));
             let count = coding.decompositions;
+            let bands = 1 + 3 * count as usize;
+            let resolutions = size_of::<Resolution>() * (count as usize + 1);
+            bytes += (size_of::<TileComponent>() + resolutions + size_of::<Band>() * bands) as u64;
+            if let Err(error) = limits.check_bytes(bytes) {
+                *failure = Some(error);
+                return Err(Declined("more components than memory has room for"));
+            }
             let mut resolutions = Vec::with_capacity(count as usize + 1);
             for r in 0..=count {
                 let at = own.map(|edge| ceil_shift(edge.into(), count - r));
@@ -163,7 +194,7 @@ impl TileLayout {
                 let grid = [along(0), along(1)];
                 let first_precinct = precincts;
                 precincts += u64::from(grid[0]) * u64::from(grid[1]);
-                let mut bands = Vec::new();
+                let mut bands = Vec::with_capacity(if r == 0 { 1 } else { 3 });
                 for orientation in if r == 0 { 0..1 } else { 1..4 } {
                     let number = if r == 0 {
                         0
@@ -227,6 +258,7 @@ impl TileLayout {
             components,
             precinct_count: precincts as u32,
             block_count: blocks as u32,
+            bytes,
         })
     }
 }

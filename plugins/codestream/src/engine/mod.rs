@@ -11,6 +11,8 @@
 mod area;
 mod arithmetic;
 mod block;
+#[cfg(test)]
+mod hostile;
 mod layout;
 mod packet_header;
 mod packet_index;
@@ -25,6 +27,7 @@ mod work;
 pub(crate) use area::{Engine, Samples};
 pub(crate) use block::Coefficients;
 pub(crate) use packet_index::IndexedTile;
+pub(crate) use work::lock;
 
 use iiphost_plugin_api::DecodeError;
 

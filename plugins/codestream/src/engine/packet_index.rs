@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
+use iiphost_plugin_api::{ByteSource, CallContext, DecodeError, Limits};
 
 use super::layout::TileLayout;
 use super::packet_header::{HeaderBits, PartReader};
@@ -16,8 +16,20 @@ use crate::header::{MAX_SEGMENTS, SOD, Size};
 /// No chunk.
 const NONE: u32 = u32::MAX;
 
-/// Packets read between two looks at the clock.
-const PACKETS_PER_CHECK: u32 = 1024;
+/// Packets and blocks gone over between two looks at the clock and at the memory taken.
+const WORK_PER_CHECK: u32 = 1 << 14;
+
+/// Tile-parts and segments of their headers read between two looks at the clock.
+const SEGMENTS_PER_CHECK: usize = 1 << 10;
+
+/// Bytes for a precinct while packets are read: what was sent of it, its place in their order, and its trees.
+const BYTES_PER_PRECINCT: u64 = 512;
+
+/// Bytes for a block in trees of its precinct.
+const TREE_BYTES_PER_BLOCK: u64 = 12;
+
+/// Bytes of coded bits of a block, at most: an encoder needs less than three for each of its 4096 samples and 38 planes.
+const MAX_BLOCK_BYTES: u32 = 1 << 16;
 
 /// Coding passes of a block: three for each of at most 38 planes.
 const MAX_PASSES: u32 = 114;
@@ -46,6 +58,8 @@ struct Block {
     length_bits: u8,
     /// Planes above its first bit.
     empty_planes: u8,
+    /// Of coded bits.
+    bytes: u32,
 }
 
 /// A tile with the places of its blocks.
@@ -53,15 +67,16 @@ struct Block {
 pub(crate) struct IndexedTile {
     pub(crate) layout: TileLayout,
     pub(crate) has_color_transform: bool,
-    blocks: Vec<Block>,
-    chunks: Vec<Chunk>,
+    blocks: Box<[Block]>,
+    chunks: Box<[Chunk]>,
 }
 
 impl IndexedTile {
     /// Reads the headers of a tile and of its packets.
     ///
     /// # Errors
-    /// `Ok(Err(_))` for a tile that is left to OpenJPEG; those of the source, `Cancelled`, `DeadlineExceeded`.
+    /// `Ok(Err(_))` for a tile that is left to OpenJPEG; `LimitExceeded` for one with an index larger than memory; those
+    /// of the source, `Cancelled`, `DeadlineExceeded`.
     pub(crate) fn read(
         source: &dyn ByteSource,
         size: &Size,
@@ -70,20 +85,33 @@ impl IndexedTile {
         parts: &[Range<u64>],
         ctx: &CallContext<'_>,
     ) -> Outcome<Self> {
-        let (parameters, bodies) = match read_headers(source, main, parts)? {
+        let (parameters, bodies) = match read_headers(source, main, parts, ctx)? {
             Ok(read) => read,
             Err(declined) => return Ok(Err(declined)),
         };
-        let layout = match TileLayout::new(size, tile, &parameters) {
+        let layout = match TileLayout::new(size, tile, &parameters, &ctx.limits)? {
             Ok(layout) => layout,
             Err(declined) => return Ok(Err(declined)),
         };
-        let mut reading = Reading::new(source, &layout, &parameters, bodies);
-        let result = reading.packets(size, ctx);
+        if parameters.has_color_transform && !is_transformable(&layout, size) {
+            return Ok(Err(Declined("a color transform of components that differ")));
+        }
+        // A packet is a byte at least: what cannot be there is not made room for.
+        let there: u64 = bodies.iter().map(|body| body.end - body.start).sum();
+        let packets = u64::from(layout.precinct_count) * u64::from(parameters.layers);
+        if packets > there {
+            return Ok(Err(Declined("fewer bytes than packets")));
+        }
+        let base = layout.bytes
+            + u64::from(layout.precinct_count) * BYTES_PER_PRECINCT
+            + u64::from(layout.block_count) * (size_of::<Block>() as u64 + TREE_BYTES_PER_BLOCK);
+        ctx.limits.check_bytes(base)?;
+        let mut reading = Reading::new(source, &layout, &parameters, bodies, ctx, base);
+        let result = reading.packets(size);
         if let Some(failure) = reading.failure.take().or(reading.reader.failure.take()) {
             return Err(failure);
         }
-        let (blocks, chunks) = (reading.blocks, reading.chunks);
+        let (blocks, chunks) = (reading.blocks.into(), reading.chunks.into());
         Ok(result.map(|()| Self {
             layout,
             has_color_transform: parameters.has_color_transform,
@@ -111,7 +139,23 @@ impl IndexedTile {
 
     /// Bytes of memory it takes.
     pub(crate) fn bytes(&self) -> usize {
-        self.blocks.len() * size_of::<Block>() + self.chunks.len() * size_of::<Chunk>() + 4096
+        let layout = usize::try_from(self.layout.bytes).unwrap_or(usize::MAX);
+        layout
+            .saturating_add(size_of_val(&*self.blocks))
+            .saturating_add(size_of_val(&*self.chunks))
+            .saturating_add(size_of::<Self>())
+    }
+}
+
+/// Whether the first three components can be transformed together: as many samples, made by the same filter.
+fn is_transformable(layout: &TileLayout, size: &Size) -> bool {
+    match (layout.components.get(..3), size.components.get(..3)) {
+        (Some([a, b, c]), Some([x, y, z])) => {
+            let step = |component: &crate::header::Component| (component.dx, component.dy);
+            (a.is_reversible, a.is_reversible) == (b.is_reversible, c.is_reversible)
+                && (step(x), step(x)) == (step(y), step(z))
+        }
+        _ => false,
     }
 }
 
@@ -120,8 +164,10 @@ fn read_headers(
     source: &dyn ByteSource,
     main: &Parameters,
     parts: &[Range<u64>],
+    ctx: &CallContext<'_>,
 ) -> Outcome<(Parameters, Vec<Range<u64>>)> {
     let mut parameters = main.clone();
+    let mut work = 0usize;
     let mut bodies = Vec::with_capacity(parts.len());
     for part in parts {
         let mut cursor = Cursor::new(source, part.clone());
@@ -133,6 +179,10 @@ fn read_headers(
         for count in 0.. {
             if count == MAX_SEGMENTS || cursor.left() < 4 && cursor.left() != 2 {
                 return Ok(Err(Declined("a tile-part header without end")));
+            }
+            work += 1;
+            if work.is_multiple_of(SEGMENTS_PER_CHECK) {
+                ctx.checkpoint()?;
             }
             let marker = cursor.u16()?;
             if marker == SOD {
@@ -147,6 +197,9 @@ fn read_headers(
                 return Ok(Err(Declined("a segment longer than its tile-part")));
             }
             if is_parameter(marker) {
+                if segments.len() > MAX_PARAMETER_BYTES {
+                    return Ok(Err(Declined("parameters without end")));
+                }
                 segments.extend(marker.to_be_bytes());
                 segments.extend(len.to_be_bytes());
                 segments.extend(cursor.take_vec(body)?);
@@ -161,6 +214,9 @@ fn read_headers(
     }
     Ok(Ok((parameters, bodies)))
 }
+
+/// Bytes of parameters in the header of a tile-part, at most: those of every component, several times over.
+const MAX_PARAMETER_BYTES: usize = 4 << 20;
 
 /// Whether a segment of a tile-part header states parameters; packet lengths (PLT) and comments do not.
 fn is_parameter(marker: u16) -> bool {
@@ -186,7 +242,33 @@ struct Reading<'a> {
     chunks: Vec<Chunk>,
     /// Blocks with bytes in the packet that is read: block, passes, length.
     pending: Vec<(u32, u32, u32)>,
+    watch: Watch<'a>,
     failure: Option<DecodeError>,
+}
+
+/// Looks at the clock and at memory now and then.
+struct Watch<'a> {
+    ctx: &'a CallContext<'a>,
+    limits: Limits,
+    /// Bytes taken beside the chunks.
+    base: u64,
+    work: u32,
+}
+
+impl Watch<'_> {
+    /// Counts a packet or a block that was gone over, and tells whether to stop.
+    #[inline(always)]
+    fn step(&mut self, chunks: usize) -> Result<(), DecodeError> {
+        self.work += 1;
+        if self.work < WORK_PER_CHECK {
+            return Ok(());
+        }
+        self.work = 0;
+        self.ctx.checkpoint()?;
+        // They are moved to a place twice as large from time to time.
+        let bytes = 3 * chunks as u64 * size_of::<Chunk>() as u64;
+        self.limits.check_bytes(self.base.saturating_add(bytes))
+    }
 }
 
 impl<'a> Reading<'a> {
@@ -195,6 +277,8 @@ impl<'a> Reading<'a> {
         layout: &'a TileLayout,
         parameters: &'a Parameters,
         bodies: Vec<Range<u64>>,
+        ctx: &'a CallContext<'a>,
+        base: u64,
     ) -> Self {
         let nothing = Block {
             first: NONE,
@@ -202,6 +286,7 @@ impl<'a> Reading<'a> {
             passes: 0,
             length_bits: 3,
             empty_planes: 0,
+            bytes: 0,
         };
         Self {
             layout,
@@ -212,26 +297,45 @@ impl<'a> Reading<'a> {
             blocks: vec![nothing; layout.block_count as usize],
             chunks: Vec::new(),
             pending: Vec::new(),
+            watch: Watch {
+                ctx,
+                limits: ctx.limits,
+                base,
+                work: 0,
+            },
             failure: None,
         }
     }
 
+    /// Counts work; in time the reason to stop is in `failure`.
+    #[inline(always)]
+    fn step(&mut self) -> Result<(), Declined> {
+        let chunks = self.chunks.len() + self.pending.len();
+        self.watch.step(chunks).map_err(|error| {
+            self.failure = Some(error);
+            Declined("time or memory is up")
+        })
+    }
+
     /// All packets of the tile.
-    fn packets(&mut self, size: &Size, ctx: &CallContext<'_>) -> Result<(), Declined> {
+    fn packets(&mut self, size: &Size) -> Result<(), Declined> {
         let layout = self.layout;
-        let mut sent = vec![0; layout.precinct_count as usize];
-        let mut count = 0;
+        let mut sent = vec![0u16; layout.precinct_count as usize];
         for volume in self.parameters.volumes() {
-            for_each_packet(layout, size, &volume, &mut sent, |place, layer| {
-                count += 1;
-                if count % PACKETS_PER_CHECK == 0
-                    && let Err(error) = ctx.checkpoint()
-                {
-                    self.failure = Some(error);
-                    return Err(Declined("nobody waits any more"));
+            for_each_packet(layout, size, &volume, &mut sent, |packet| {
+                self.step()?;
+                match packet {
+                    Some((place, layer)) => self.packet(place, layer),
+                    None => Ok(()),
                 }
-                self.packet(place, layer)
             })?;
+        }
+        if sent
+            .iter()
+            .any(|layers| u32::from(*layers) < self.parameters.layers)
+        {
+            // OpenJPEG leaves out resolutions without packets.
+            return Err(Declined("an order of packets that leaves some out"));
         }
         Ok(())
     }
@@ -284,11 +388,15 @@ impl<'a> Reading<'a> {
         let component = &self.layout.components[place.component as usize];
         let resolution = &component.resolutions[place.resolution as usize];
         let number = resolution.first_precinct + place.precinct;
-        let trees = self
+        let mut bits = HeaderBits::new(&mut self.reader);
+        if !bits.bit()? {
+            return bits.finish();
+        }
+        let place_of_trees = self
             .trees
             .get_mut(number as usize)
             .ok_or(Declined("a precinct too many"))?;
-        let trees = trees.get_or_insert_with(|| {
+        let trees = place_of_trees.get_or_insert_with(|| {
             let bands = resolution.bands.iter();
             let made = bands.map(|band| {
                 let [cols, rows] = resolution.blocks_of(band, place.precinct);
@@ -300,16 +408,17 @@ impl<'a> Reading<'a> {
             });
             made.collect()
         });
-        let mut bits = HeaderBits::new(&mut self.reader);
-        if !bits.bit()? {
-            return bits.finish();
-        }
         for (band, trees) in resolution.bands.iter().zip(trees.iter_mut()) {
             let [cols, rows] = resolution.blocks_of(band, place.precinct);
             for (row, col) in rows
                 .clone()
                 .flat_map(|row| cols.clone().map(move |col| (row, col)))
             {
+                let chunks = self.chunks.len() + self.pending.len();
+                if let Err(error) = self.watch.step(chunks) {
+                    self.failure = Some(error);
+                    return Err(Declined("time or memory is up"));
+                }
                 let at = [col - cols.start, row - rows.start];
                 let number = band.block_number(col, row);
                 let block = self
@@ -351,11 +460,18 @@ impl<'a> Reading<'a> {
                         return Err(Declined("lengths of more than 32 bits"));
                     }
                     let len = bits.number(bits_here)?;
+                    block.bytes = block.bytes.saturating_add(len);
+                    if block.bytes > MAX_BLOCK_BYTES {
+                        return Err(Declined("a block of more bytes than it has bits"));
+                    }
                     self.pending.push((number, here, len));
                     block.passes += here as u8;
                     passes -= here;
                 }
             }
+        }
+        if layer + 1 == self.parameters.layers {
+            *place_of_trees = None;
         }
         bits.finish()
     }

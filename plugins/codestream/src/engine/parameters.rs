@@ -1,7 +1,9 @@
 //! Coding parameters of a tile: the marker segments of the main header, and over them those of the tile's own header
 //! (ISO/IEC 15444-1 A.6).
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::Declined;
 use super::block::BlockStyle;
@@ -12,6 +14,9 @@ const RGN: u16 = 0xff5e;
 const QCC: u16 = 0xff5d;
 const POC: u16 = 0xff5f;
 const PPT: u16 = 0xff61;
+
+/// Changes of the order of packets of a tile, as many as OpenJPEG takes: each goes over all packets once.
+const MAX_VOLUMES: usize = 32;
 
 /// Order of packets (Table A.16).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,29 +92,43 @@ impl Quantization {
     }
 }
 
-/// A parameter, and how near to the component it was stated: the nearest counts.
+/// A parameter of all components and of single ones, each with how near to the component it was stated: the nearest
+/// counts. A segment costs the same for any number of components, and copies for a tile share what they hold.
 #[derive(Clone, Debug)]
-struct Stated<T>(u8, Option<T>);
-
-impl<T> Stated<T> {
-    fn set(&mut self, rank: u8, value: T) {
-        if rank >= self.0 {
-            *self = Self(rank, Some(value));
-        }
-    }
+struct Stated<T> {
+    of_all: Option<(u8, Arc<T>)>,
+    of_one: HashMap<usize, (u8, Arc<T>)>,
 }
 
-#[derive(Clone, Debug)]
-struct Component {
-    coding: Stated<Coding>,
-    quantization: Stated<Quantization>,
-    roi_shift: u32,
+impl<T> Stated<T> {
+    fn new() -> Self {
+        Self {
+            of_all: None,
+            of_one: HashMap::new(),
+        }
+    }
+
+    fn set_all(&mut self, rank: u8, value: T) {
+        self.of_all = Some((rank, Arc::new(value)));
+    }
+
+    fn set(&mut self, rank: u8, component: usize, value: T) {
+        self.of_one.insert(component, (rank, Arc::new(value)));
+    }
+
+    fn of(&self, component: usize) -> Option<&T> {
+        let nearest = self.of_one.get(&component).into_iter().chain(&self.of_all);
+        nearest.max_by_key(|(rank, _)| *rank).map(|(_, value)| &**value)
+    }
 }
 
 /// The parameters of a tile.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters {
-    components: Vec<Component>,
+    component_count: usize,
+    coding: Stated<Coding>,
+    quantization: Stated<Quantization>,
+    roi_shifts: HashMap<usize, u32>,
     order: Progression,
     pub(crate) layers: u32,
     /// The first three components are transformed together (Annex G).
@@ -124,13 +143,11 @@ pub(crate) struct Parameters {
 impl Parameters {
     /// From the bytes of a main header.
     pub(crate) fn read(header: &[u8], size: &Size) -> Result<Self, Declined> {
-        let component = Component {
-            coding: Stated(0, None),
-            quantization: Stated(0, None),
-            roi_shift: 0,
-        };
         let mut parameters = Self {
-            components: vec![component; size.components.len()],
+            component_count: size.components.len(),
+            coding: Stated::new(),
+            quantization: Stated::new(),
+            roi_shifts: HashMap::new(),
             order: Progression::Lrcp,
             layers: 1,
             has_color_transform: false,
@@ -179,28 +196,18 @@ impl Parameters {
                 self.has_color_transform = transform == 1;
                 self.has_start_marks = style & 2 != 0;
                 self.has_end_marks = style & 4 != 0;
-                let coding = coding(body, style & 1 != 0)?;
-                for component in &mut self.components {
-                    component.coding.set(rank, coding.clone());
-                }
+                self.coding.set_all(rank, coding(body, style & 1 != 0)?);
             }
             COC => {
                 let component = self.component_number(body)?;
                 let style = body.u8().or_short()?;
                 let coding = coding(body, style & 1 != 0)?;
-                self.components[component].coding.set(rank + 1, coding);
+                self.coding.set(rank + 1, component, coding);
             }
-            QCD => {
-                let quantization = quantization(body)?;
-                for component in &mut self.components {
-                    component.quantization.set(rank, quantization.clone());
-                }
-            }
+            QCD => self.quantization.set_all(rank, quantization(body)?),
             QCC => {
                 let component = self.component_number(body)?;
-                self.components[component]
-                    .quantization
-                    .set(rank + 1, quantization(body)?);
+                self.quantization.set(rank + 1, component, quantization(body)?);
             }
             RGN => {
                 let component = self.component_number(body)?;
@@ -208,7 +215,7 @@ impl Parameters {
                 if style != 0 {
                     return Err(Declined("a region of interest of another kind"));
                 }
-                self.components[component].roi_shift = u32::from(shift);
+                self.roi_shifts.insert(component, u32::from(shift));
             }
             POC => {
                 // The first of a tile is there instead of the one of the main header; others continue it.
@@ -217,6 +224,9 @@ impl Parameters {
                     self.volumes.clear();
                 }
                 while !body.0.is_empty() {
+                    if self.volumes.len() == MAX_VOLUMES {
+                        return Err(Declined("too many orders of packets"));
+                    }
                     let volume = self.volume(body).or_short()??;
                     self.volumes.push(volume);
                 }
@@ -229,13 +239,13 @@ impl Parameters {
 
     /// Bytes of the number of a component.
     fn number_bytes(&self) -> usize {
-        if self.components.len() < 257 { 1 } else { 2 }
+        if self.component_count < 257 { 1 } else { 2 }
     }
 
     /// The component a segment is about, which is there.
     fn component_number(&self, body: &mut Fields<'_>) -> Result<usize, Declined> {
         let number = body.uint(self.number_bytes()).or_short()? as usize;
-        if number < self.components.len() {
+        if number < self.component_count {
             Ok(number)
         } else {
             Err(Declined("parameters of a component that is not there"))
@@ -256,7 +266,7 @@ impl Parameters {
         let order = Progression::from_code(body.u8()?);
         Some(order.map(|order| Volume {
             order,
-            components: first..end.min(self.components.len() as u32),
+            components: first..end.min(self.component_count as u32),
             resolutions: first_resolution..end_resolution,
             layers,
         }))
@@ -265,11 +275,18 @@ impl Parameters {
     /// How the packets of a tile follow each other.
     pub(crate) fn volumes(&self) -> Vec<Volume> {
         if !self.volumes.is_empty() {
-            return self.volumes.clone();
+            let volumes = self.volumes.iter().cloned();
+            // There are no packets of layers that are not there.
+            return volumes
+                .map(|volume| Volume {
+                    layers: volume.layers.min(self.layers),
+                    ..volume
+                })
+                .collect();
         }
         vec![Volume {
             order: self.order,
-            components: 0..self.components.len() as u32,
+            components: 0..self.component_count as u32,
             resolutions: 0..33,
             layers: self.layers,
         }]
@@ -277,12 +294,9 @@ impl Parameters {
 
     /// What is stated of a component.
     pub(crate) fn component(&self, index: usize) -> Result<(&Coding, &Quantization, u32), Declined> {
-        let component = self
-            .components
-            .get(index)
-            .ok_or(Declined("a component too many"))?;
-        match (&component.coding.1, &component.quantization.1) {
-            (Some(coding), Some(quantization)) => Ok((coding, quantization, component.roi_shift)),
+        let roi_shift = self.roi_shifts.get(&index).copied().unwrap_or(0);
+        match (self.coding.of(index), self.quantization.of(index)) {
+            (Some(coding), Some(quantization)) => Ok((coding, quantization, roi_shift)),
             _ => Err(Declined("a component without parameters")),
         }
     }

@@ -14,7 +14,8 @@ pub(crate) struct Place {
     pub(crate) precinct: u32,
 }
 
-/// Gives every packet of a volume that was not sent before: its precinct and its layer, in order.
+/// Gives every packet of a volume that was not sent before: its precinct and its layer, in order. `None` stands for one
+/// that was, so that somebody looks at the clock.
 ///
 /// `sent` counts the layers sent of each precinct of the tile, and is counted on.
 pub(crate) fn for_each_packet(
@@ -22,7 +23,7 @@ pub(crate) fn for_each_packet(
     size: &Size,
     volume: &Volume,
     sent: &mut [u16],
-    mut give: impl FnMut(Place, u32) -> Result<(), Declined>,
+    mut give: impl FnMut(Option<(Place, u32)>) -> Result<(), Declined>,
 ) -> Result<(), Declined> {
     let places = places(layout, size, volume);
     let mut send = |place: Place, layer: u32| {
@@ -32,9 +33,9 @@ pub(crate) fn for_each_packet(
         match sent.get_mut(number as usize) {
             Some(count) if u32::from(*count) == layer => {
                 *count += 1;
-                give(place, layer)
+                give(Some((place, layer)))
             }
-            Some(_) => Ok(()),
+            Some(_) => give(None),
             None => Err(Declined("a precinct too many")),
         }
     };

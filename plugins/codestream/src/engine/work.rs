@@ -2,8 +2,29 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use iiphost_plugin_api::DecodeError;
-use parking_lot::Mutex;
+use std::time::Duration;
+
+use iiphost_plugin_api::{CallContext, DecodeError};
+use parking_lot::{Mutex, MutexGuard};
+
+/// Time between two questions whether a call that waits for another one is still wanted.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Locks what another call may hold for some time.
+///
+/// # Errors
+/// `Cancelled`, `DeadlineExceeded`, also while it waits.
+pub(crate) fn lock<'m, T>(
+    mutex: &'m Mutex<T>,
+    ctx: &CallContext<'_>,
+) -> Result<MutexGuard<'m, T>, DecodeError> {
+    loop {
+        if let Some(guard) = mutex.try_lock_for(PATIENCE) {
+            return Ok(guard);
+        }
+        ctx.checkpoint()?;
+    }
+}
 
 /// Does `work` for all numbers below `count` and gives the results in order. Each thread, the caller's among them, has a
 /// state of its own.
@@ -42,7 +63,9 @@ pub(crate) fn for_all<S, T: Send>(
         done
     };
     let mut all: Vec<(usize, T)> = std::thread::scope(|scope| {
-        let helpers: Vec<_> = (1..threads.min(count)).map(|_| scope.spawn(run)).collect();
+        // Where the system has no more threads, those that are there do it all.
+        let helper = |_| std::thread::Builder::new().spawn_scoped(scope, run).ok();
+        let helpers: Vec<_> = (1..threads.min(count)).map_while(helper).collect();
         let mut all = run();
         for helper in helpers {
             match helper.join() {
