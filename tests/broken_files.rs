@@ -1,8 +1,9 @@
-//! Broken and lying TIFF files: a clear error for each request, and a good image that goes on being
-//! served, in bounded memory.
+//! Broken and lying files: a clear error for each request, and a good image that goes on being served, in bounded
+//! memory.
 
 use support::fixture::{Compression, Images, Layout, TiffFile, deflate, tag};
 use support::image::assert_same;
+use support::master::jpeg2000;
 use support::picture::Picture;
 use support::{Reply, Server};
 
@@ -294,4 +295,44 @@ fn bytes_changed_anywhere_never_end_the_host() {
     let shown = client.get("/iiif/3/photo.tif/full/max/0/default.png").picture();
     assert_same("after", &shown, &photo);
     assert_eq!(server.health()["module_faults"], 0, "{}", server.log());
+}
+
+#[test]
+fn a_jpeg2000_file_with_a_broken_tail_shows_its_valid_part_with_a_warning() {
+    let images = Images::new();
+    let photo = Picture::photograph(600, 400, 3, 3);
+    let whole = jpeg2000(&photo, Some((200, 200)));
+    // The end of the last tile is missing, and its length is said to be two gigabytes.
+    let mut cut = whole[..whole.len() - 1000].to_vec();
+    let last = cut
+        .windows(4)
+        .rposition(|four| four == [0xff, 0x90, 0, 10])
+        .unwrap();
+    cut[last + 6..last + 10].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff]);
+    images.write("cut.j2k", &cut);
+    // Three of six tiles are there.
+    images.write("half.j2k", &whole[..whole.len() / 2]);
+    let mut server = Server::start(images.folder());
+    let client = server.client();
+    let before = server.memory_bytes();
+    for name in ["cut.j2k", "half.j2k"] {
+        let target = format!("/iiif/3/{name}/0,0,600,200/max/0/default.png");
+        assert_same(
+            &target,
+            &client.get(&target).picture(),
+            &photo.crop(0, 0, 600, 200),
+        );
+        let is_warning =
+            |line: &&str| line.contains(name) && (line.contains("not sound") || line.contains("left blank"));
+        let log = server.settled_log();
+        assert_eq!(log.lines().find(is_warning), None);
+        let target = format!("/iiif/3/{name}/full/max/0/default.png");
+        let shown = client.get(&target).picture();
+        assert_eq!(shown.size(), (600, 400));
+        assert_same(&target, &shown.crop(0, 0, 600, 200), &photo.crop(0, 0, 600, 200));
+        let log = server.settled_log();
+        assert_eq!(log.lines().filter(is_warning).count(), 1, "{log}");
+    }
+    assert!(server.is_alive());
+    assert!(server.memory_bytes() < before + MEMORY);
 }

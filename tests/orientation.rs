@@ -5,21 +5,27 @@ use support::Server;
 use support::client::Connection;
 use support::fixture::{Compression, Images, Layout, TiffFile};
 use support::image::{assert_close, assert_same};
+use support::master::jp2;
 use support::picture::Picture;
 use support::server::Settings;
 use support::tool;
 
-/// Sides that are no multiples of a tile, three levels.
-const SIZE: (u32, u32) = (610, 402);
+/// Sides that are no multiples of a tile; three levels, of the same size however a format rounds.
+const SIZE: (u32, u32) = (612, 404);
+
+/// An EXIF block with an orientation.
+fn exif(orientation: u16) -> Vec<u8> {
+    let [high, low] = orientation.to_be_bytes();
+    [
+        &b"MM\0\x2a\0\0\0\x08\0\x01"[..],
+        &[1, 18, 0, 3, 0, 0, 0, 1, high, low, 0, 0, 0, 0, 0, 0],
+    ]
+    .concat()
+}
 
 /// A JPEG with an orientation in its EXIF.
 fn jpeg(picture: &Picture, orientation: u16) -> Vec<u8> {
-    let [high, low] = orientation.to_be_bytes();
-    let exif = [
-        &b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01"[..],
-        &[1, 18, 0, 3, 0, 0, 0, 1, high, low, 0, 0, 0, 0, 0, 0],
-    ]
-    .concat();
+    let exif = [&b"Exif\0\0"[..], &exif(orientation)].concat();
     let file = picture.to_jpeg(92);
     let length = (exif.len() as u16 + 2).to_be_bytes();
     [&file[..2], &[0xff, 0xe1], &length, &exif, &file[2..]].concat()
@@ -37,14 +43,15 @@ fn tiff(picture: &Picture, compression: Compression, orientation: u16) -> Vec<u8
 }
 
 /// The same picture in files of several kinds that say they are stored with an orientation.
-fn files(orientation: u16) -> (Images, [&'static str; 3]) {
+fn files(orientation: u16) -> (Images, [&'static str; 4]) {
     let images = Images::new();
     let photo = Picture::photograph(SIZE.0, SIZE.1, 3, 4);
     let lossless = Compression::Deflate { predictor: true };
     images.write("a.tif", &tiff(&photo, lossless, orientation));
     images.write("b.tif", &tiff(&photo, Compression::Jpeg(92), orientation));
     images.write("c.jpg", &jpeg(&photo, orientation));
-    (images, ["a.tif", "b.tif", "c.jpg"])
+    images.write("d.jp2", &jp2(&photo, &exif(orientation)));
+    (images, ["a.tif", "b.tif", "c.jpg", "d.jp2"])
 }
 
 /// A level as a host that ignores orientation shows it.
@@ -225,7 +232,8 @@ fn what_is_sent_says_that_it_is_upright() {
             "{told:#}"
         );
         // What comes from EXIF is there, so the tag was looked at.
-        if told["SourceFile"].as_str().unwrap().ends_with("c.jpg.jpg") {
+        let file = told["SourceFile"].as_str().unwrap();
+        if file.ends_with("c.jpg.jpg") || file.ends_with("d.jp2.jpg") {
             assert!(orientation.is_some(), "{told:#}");
         }
     }

@@ -56,3 +56,26 @@ pub fn jpeg2000(picture: &Picture, tile: Option<(u32, u32)>) -> Vec<u8> {
     };
     encode_samples(&recipe, |band, x, y| u32::from(picture.at(x, y, band as u32)))
 }
+
+/// A picture as a lossless JP2 file (ISO/IEC 15444-1 Annex I) in sRGB, with an EXIF block.
+#[must_use]
+pub fn jp2(picture: &Picture, exif: &[u8]) -> Vec<u8> {
+    let boxed = |kind: &[u8; 4], body: &[u8]| {
+        let len = (body.len() as u32 + 8).to_be_bytes();
+        [&len, &kind[..], body].concat()
+    };
+    let [high, low] = (picture.bands as u16).to_be_bytes();
+    let sides = [picture.height.to_be_bytes(), picture.width.to_be_bytes()].concat();
+    let header = [
+        boxed(b"ihdr", &[&sides[..], &[high, low, 7, 7, 0, 0]].concat()),
+        boxed(b"colr", &[1, 0, 0, 0, 0, 0, 16]),
+    ];
+    [
+        boxed(b"jP  ", b"\r\n\x87\n"),
+        boxed(b"ftyp", b"jp2 \0\0\0\0jp2 "),
+        boxed(b"jp2h", &header.concat()),
+        boxed(b"jp2c", &jpeg2000(picture, None)),
+        boxed(b"uuid", &[b"JpgTiffExif->JP2", exif].concat()),
+    ]
+    .concat()
+}

@@ -12,6 +12,7 @@ use iiphost_codestream::{Codestream, Cursor, MainHeader, Store};
 
 use crate::boxes::{Container, Family};
 use crate::color::Bands;
+use crate::exif;
 use crate::levels::{TILE_PX, levels};
 use crate::picture::Picture;
 
@@ -88,13 +89,15 @@ impl Jpeg2000Reader {
             resolution: header.resolution,
             quality_layers: main.layers,
         };
+        let software = comment(main).map(|text| ("software".to_owned(), text));
+        let orientation = exif
+            .clone()
+            .and_then(|block| exif::orientation(&*source, block))
+            .map(|stated| ("orientation".to_owned(), stated.to_string().into_bytes()));
         let info = ImageInfo {
             format: format_name(family, main).into(),
             pages: vec![page],
-            text: comment(main)
-                .map(|text| ("software".to_owned(), text))
-                .into_iter()
-                .collect(),
+            text: software.into_iter().chain(orientation).collect(),
             warnings,
         };
         Ok(Self {
@@ -166,8 +169,8 @@ impl ImageReader for Jpeg2000Reader {
         let len = range.end - range.start;
         ctx.limits.check_bytes(len)?;
         let mut block = Cursor::new(&*self.source, range.clone()).take_vec(len)?;
-        if kind == MetadataKind::Exif && block.starts_with(b"Exif\0\0") {
-            block.drain(..6);
+        if kind == MetadataKind::Exif && block.starts_with(&exif::PREFIX) {
+            block.drain(..exif::PREFIX.len());
         }
         Ok(Some(block))
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::boxes::tests::{boxed, enumerated, jp2};
+use crate::exif::tests::block as exif_block;
 use crate::levels::ceil_shift;
 use iiphost_codestream::test_encoder::{PROG_ORDER, Recipe, encode};
 use iiphost_codestream::{Job, Splice};
@@ -501,6 +502,24 @@ fn metadata_is_read_from_its_boxes() {
     assert_eq!(block(MetadataKind::Exif).unwrap(), b"MM\0*");
     assert_eq!(block(MetadataKind::Iptc), None);
     assert_eq!(reader.info().format, "JP2");
+}
+
+#[test]
+fn orientation_is_told() {
+    let codestream = encode(&Recipe::new(30, 20, 3, 8));
+    let told = |stated: u16| {
+        let exif = [&b"JpgTiffExif->JP2"[..], &exif_block(true, false, stated)].concat();
+        let file = jp2(&[enumerated(16)], &codestream, &[boxed(b"uuid", &exif)]);
+        let reader = open(&file).unwrap();
+        // As stored, whatever it says.
+        assert_eq!(whole(&reader, 0), Region::new(0, 0, 30, 20));
+        let text = &reader.info().text;
+        let found = text.iter().find(|(name, _)| name == "orientation");
+        found.map(|(_, value)| value.clone())
+    };
+    assert_eq!(told(6).unwrap(), b"6");
+    assert_eq!(told(8).unwrap(), b"8");
+    assert_eq!((told(0), told(1), told(9)), (None, None, None));
 }
 
 #[test]
