@@ -8,6 +8,9 @@ use iiphost_codestream::Size;
 /// Deepest sample the codec decodes.
 const MAX_BIT_DEPTH: u32 = 31;
 
+/// Channels out of a palette, and definitions of channels, at most: each holds a table, or is looked for among all others.
+const MAX_DESCRIBED: usize = 512;
+
 /// One band of the page before the color transform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Channel {
@@ -90,8 +93,16 @@ impl Bands {
                 "no color specification fits {count} channels: shown by their number"
             ));
         }
-        let space = known.unwrap_or_else(|| guess(count, &header.definitions));
-        let (order, alpha) = order(space.colors(), count, &header.definitions);
+        let definitions = if count.max(header.definitions.len()) > MAX_DESCRIBED {
+            &[][..]
+        } else {
+            &header.definitions
+        };
+        if definitions.len() < header.definitions.len() {
+            warnings.push(format!("definitions of {count} channels were left out"));
+        }
+        let space = known.unwrap_or_else(|| guess(count, definitions));
+        let (order, alpha) = order(space.colors(), count, definitions);
         let icc = header.colors.iter().find_map(|spec| match spec {
             ColorSpec::Icc(profile) if known.is_some() => Some(profile.clone()),
             _ => None,
@@ -181,6 +192,12 @@ fn channels(header: &ImageHeader, size: &Size) -> Result<Vec<Channel>, DecodeErr
         // A palette needs a mapping box; without one, all columns of the first component can be meant.
         let last = u8::try_from(palette.columns.len()).unwrap_or(u8::MAX);
         return (0..last).map(|index| column(0, index)).collect();
+    }
+    if header.mappings.len() > MAX_DESCRIBED {
+        return Err(DecodeError::format(format!(
+            "{} channels out of a palette",
+            header.mappings.len()
+        )));
     }
     let mapped = header.mappings.iter().map(|mapping| match mapping.column {
         Some(index) => column(mapping.component, index),
@@ -457,6 +474,27 @@ mod tests {
         assert_eq!(try_mapping(0, 1).unwrap().channels[0].table, Some(vec![2, 4]));
         assert_eq!(try_mapping(0, 2).unwrap_err().kind(), ErrorKind::Format);
         assert_eq!(try_mapping(1, 0).unwrap_err().kind(), ErrorKind::Format);
+    }
+
+    #[test]
+    fn channels_by_the_thousands_are_not_looked_for_among_each_other() {
+        // Each of them among all that are placed, for each color: hours.
+        let depths = vec![8; 16_384];
+        let bands = bands(&header(0, &[(9, 0, 9)]), &depths);
+        assert!(components(&bands).into_iter().eq(0..16_384));
+        let mut header = header(16, &[]);
+        header.palette = Some(Palette {
+            columns: vec![(8, false)],
+            entries: vec![1; 1024],
+        });
+        let mapping = Mapping {
+            component: 0,
+            column: Some(0),
+        };
+        // Four bytes of the file, four kilobytes of tables.
+        header.mappings = vec![mapping; 1 << 20];
+        let error = Bands::new(&header, &size(&[8]), &mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Format);
     }
 
     #[test]
