@@ -204,6 +204,33 @@ fn a_client_that_does_not_read_is_given_up_and_holds_up_nobody() {
 }
 
 #[test]
+fn slow_clients_hold_up_no_other_export() {
+    let images = Images::new();
+    images.add("noise.tif", &file());
+    let server = server(&images)
+        .with("RENDER_THREADS", "1")
+        .with("REQUEST_TIMEOUT", "15")
+        .start();
+    // As many as there are threads for large exports.
+    let mut slow: Vec<_> = (0..4).map(|_| server.client().connect()).collect();
+    for (client, height) in slow.iter_mut().zip(["1", "0.99", "0.98", "0.97"]) {
+        let query = format!("FIF=noise.tif&RGN=0,0,1,{height}&QLT=0&CVT=png");
+        client.send("GET", &target(&query), &[], b"");
+    }
+    wait::until("the replies have begun", || {
+        let metrics = server.client().get("/metrics").expect(200);
+        let begun = metrics
+            .text()
+            .contains("iiphost_pictures_total{origin=\"made\"} 4");
+        begun.then_some(())
+    });
+    let _ = server
+        .client()
+        .iip("FIF=noise.tif&RGN=0,0,1,0.5&CVT=jpeg")
+        .expect(200);
+}
+
+#[test]
 fn a_client_that_goes_ends_the_work() {
     let images = Images::new();
     images.add("noise.tif", &file());

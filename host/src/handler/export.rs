@@ -2,17 +2,19 @@
 //!
 //! Each has a thread of its own, which encodes and waits for the client; the render pool makes the pixels, a part after
 //! the other, so that an export takes its turn with all other work for every part. While one part is encoded, the next
-//! one is made. Whoever waits for a slow client holds this thread and two parts, no thread of the pool.
+//! one is made. Whoever waits for a slow client holds this thread and two parts, no thread of the pool, and no other
+//! export: its thread is replaced when the reply begins.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-use super::growing::GrowingReply;
+use super::growing::{GrowingReply, MAX_WHOLE};
 use super::picture::Prepared;
 use super::{Handler, pixels};
 use crate::decoder::CallScope;
@@ -32,13 +34,33 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What these threads take off their priority: a tile that is being made goes first.
 const NICE: i32 = 5;
 
-type Work = Box<dyn FnOnce() + Send>;
+/// For each thread that makes exports so many may wait for clients.
+const SENDERS: usize = 4;
+
+type Work = Box<dyn FnOnce(&Seat<'_>) + Send>;
 
 /// The threads of large exports.
 #[derive(Debug)]
 pub(super) struct Exports {
     queue: Sender<Work>,
     limit: usize,
+}
+
+/// What the threads have in common.
+#[derive(Debug)]
+struct Team {
+    work: Receiver<Work>,
+    started: AtomicUsize,
+    /// Threads that send a reply, and no longer count among those that take work.
+    sending: AtomicUsize,
+    max_sending: usize,
+}
+
+/// The place of a thread among those that take work.
+#[derive(Debug)]
+pub(super) struct Seat<'a> {
+    team: &'a Arc<Team>,
+    is_left: Cell<bool>,
 }
 
 impl Exports {
@@ -49,11 +71,15 @@ impl Exports {
     pub(super) fn start(render_threads: usize, limit: usize) -> std::io::Result<Self> {
         let limit = limit.max(1);
         let (queue, work) = bounded::<Work>(limit);
-        for number in 0..(2 * render_threads).max(4) {
-            let work = work.clone();
-            std::thread::Builder::new()
-                .name(format!("export-{number}"))
-                .spawn(move || serve(&work))?;
+        let threads = (2 * render_threads).max(4);
+        let team = Arc::new(Team {
+            work,
+            started: AtomicUsize::new(0),
+            sending: AtomicUsize::new(0),
+            max_sending: SENDERS * threads,
+        });
+        for _ in 0..threads {
+            team.start_thread()?;
         }
         Ok(Self { queue, limit })
     }
@@ -67,7 +93,7 @@ impl Exports {
     ///
     /// # Errors
     /// [`QueueFull`]; the work is dropped.
-    pub(super) fn submit(&self, work: impl FnOnce() + Send + 'static) -> Result<(), QueueFull> {
+    pub(super) fn submit(&self, work: impl FnOnce(&Seat<'_>) + Send + 'static) -> Result<(), QueueFull> {
         self.queue.try_send(Box::new(work)).map_err(|error| match error {
             TrySendError::Full(_) | TrySendError::Disconnected(_) => QueueFull {
                 waiting: self.queue.len(),
@@ -77,15 +103,62 @@ impl Exports {
     }
 }
 
-fn serve(work: &Receiver<Work>) {
-    if let Err(error) = rustix::process::nice(NICE) {
-        tracing::debug!("exports are encoded at the priority of tiles: {error}");
+impl Team {
+    fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let team = self.clone();
+        std::thread::Builder::new()
+            .name(format!("export-{number}"))
+            .spawn(move || team.serve())?;
+        Ok(())
     }
-    for work in work {
-        // Its own drop guard has told its waiters.
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
-            tracing::error!("an export panicked");
+
+    fn serve(self: &Arc<Self>) {
+        if let Err(error) = rustix::process::nice(NICE) {
+            tracing::debug!("exports are encoded at the priority of tiles: {error}");
         }
+        for work in &self.work {
+            let seat = Seat {
+                team: self,
+                is_left: Cell::new(false),
+            };
+            // Its own drop guard has told its waiters.
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&seat))).is_err() {
+                tracing::error!("an export panicked");
+            }
+            if seat.is_left.get() {
+                self.sending.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+}
+
+impl Seat<'_> {
+    /// Lets another thread take the next export: this one is at the pace of its client from now on, and a few slow
+    /// clients would hold up all exports. It ends with its work.
+    ///
+    /// # Errors
+    /// 503 where as many are being sent as may be.
+    pub(super) fn leave(&self) -> Result<(), Error> {
+        let Team {
+            sending, max_sending, ..
+        } = &**self.team;
+        let more = |count| (count < *max_sending).then_some(count + 1);
+        let counted = sending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        counted.map_err(|count| Error::Unavailable {
+            reason: format!("{count} large replies are being sent"),
+            retry_after: Duration::from_secs(30),
+        })?;
+        match self.team.start_thread() {
+            Ok(()) => self.is_left.set(true),
+            // It keeps its place then, and comes back to it.
+            Err(error) => {
+                sending.fetch_sub(1, Ordering::Relaxed);
+                tracing::warn!("no more threads for large exports: {error}");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -129,6 +202,10 @@ impl Handler {
         let largest = parts.iter().map(bytes).max().unwrap_or(0);
         // One is made while another is encoded.
         let held = largest.saturating_mul(parts.len().min(2) as u64);
+        // Of the reply, no more than what is kept of it.
+        let held = held.saturating_add((MAX_WHOLE as u64).min(4 * plan.final_size().pixels()));
+        // Slow clients hold theirs for minutes: something has to be left for tiles.
+        let _share = self.export_memory.reserve(held)?;
         let _memory = self.memory.reserve(held)?;
         let mut rows = Parts {
             handler: self,
@@ -227,5 +304,52 @@ impl Rows for FirstThen<'_> {
             None => self.rows.take()?,
         };
         Ok(part.map(Cow::Owned))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_wait_for_clients_hold_up_no_other_and_are_bounded() {
+        let exports = Exports::start(1, 100).unwrap();
+        let most = SENDERS * 4;
+        let (told, begun) = bounded(most + 1);
+        let (client, waits) = bounded::<()>(0);
+        let send = || {
+            let (told, waits) = (told.clone(), waits.clone());
+            let work = move |seat: &Seat<'_>| {
+                let left = seat.leave();
+                let has_left = left.is_ok();
+                told.send(left).unwrap();
+                // Until the client is dropped.
+                if has_left {
+                    let _ = waits.recv();
+                }
+            };
+            exports.submit(work).unwrap();
+        };
+        let next = || begun.recv_timeout(Duration::from_secs(20)).unwrap();
+        for _ in 0..most {
+            send();
+            assert!(next().is_ok());
+        }
+        send();
+        assert_eq!(next().unwrap_err().status(), 503);
+        // One whose reply is whole is made all the same.
+        let (made, is_made) = bounded(1);
+        exports.submit(move |_| made.send(()).unwrap()).unwrap();
+        is_made.recv_timeout(Duration::from_secs(20)).unwrap();
+        drop(client);
+        let start = Instant::now();
+        loop {
+            send();
+            if next().is_ok() {
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "the places come back");
+            std::thread::yield_now();
+        }
     }
 }

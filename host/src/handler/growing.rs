@@ -22,14 +22,16 @@ const PACED: u64 = 16 << 20;
 /// The bytes of a reply, from a thread that may wait for the client.
 pub(super) struct GrowingReply<'a> {
     bytes: Vec<u8>,
-    /// Called with the beginning when the reply outgrows memory.
-    begin: Option<Box<dyn FnOnce(Bytes, Rest) + 'a>>,
+    /// Called with the first bytes when the reply outgrows memory.
+    begin: Option<Begin<'a>>,
     writer: Option<RestWriter>,
     has_begun: &'a AtomicBool,
     max_whole: usize,
     pace: Pace,
     failed: Option<Error>,
 }
+
+type Begin<'a> = Box<dyn FnOnce(Bytes, Rest) -> Result<(), Error> + 'a>;
 
 /// How long the client has kept the reply waiting.
 struct Pace {
@@ -41,11 +43,11 @@ struct Pace {
 
 impl<'a> GrowingReply<'a> {
     /// An empty reply. `has_begun` is set when it begins to be sent; `patience` is the time a client has for
-    /// [`PACED`] bytes.
+    /// [`PACED`] bytes. What `begin` says against it is why the reply fails.
     pub(super) fn new(
         has_begun: &'a AtomicBool,
         patience: Duration,
-        begin: impl FnOnce(Bytes, Rest) + 'a,
+        begin: impl FnOnce(Bytes, Rest) -> Result<(), Error> + 'a,
     ) -> Self {
         Self {
             bytes: Vec::new(),
@@ -94,19 +96,29 @@ impl<'a> GrowingReply<'a> {
             && let Some(begin) = self.begin.take()
         {
             let (writer, rest) = rest();
+            let mut kept = Bytes::from(std::mem::take(&mut self.bytes));
+            begin(kept.split_to(kept.len().min(PIECE)), rest)?;
             self.writer = Some(writer);
             self.has_begun.store(true, Ordering::Release);
-            begin(std::mem::take(&mut self.bytes).into(), rest);
+            // What was kept takes its client as much time as what follows.
+            while !kept.is_empty() {
+                self.send_piece(kept.split_to(kept.len().min(PIECE)))?;
+            }
         }
         Ok(())
     }
 
-    /// Sends what there is, waiting for the client as long as its pace allows.
+    /// Sends what there is.
     fn send(&mut self) -> Result<(), Error> {
+        let piece = std::mem::replace(&mut self.bytes, Vec::with_capacity(PIECE));
+        self.send_piece(piece.into())
+    }
+
+    /// Sends a piece, waiting for the client as long as its pace allows.
+    fn send_piece(&mut self, piece: Bytes) -> Result<(), Error> {
         let Some(writer) = &self.writer else {
             return Ok(());
         };
-        let piece = Bytes::from(std::mem::replace(&mut self.bytes, Vec::with_capacity(PIECE)));
         let len = piece.len() as u64;
         let start = Instant::now();
         writer
@@ -169,6 +181,7 @@ mod tests {
     fn reply<'a>(flag: &'a AtomicBool, begun: &'a Begun, patience: Duration) -> GrowingReply<'a> {
         let mut reply = GrowingReply::new(flag, patience, |beginning, rest| {
             *begun.borrow_mut() = Some((beginning, rest));
+            Ok(())
         });
         reply.max_whole = 1000;
         reply
@@ -210,6 +223,28 @@ mod tests {
         assert!(growing.end(Err(Error::fault("decode", "cut"))).is_err());
         let (_, rest) = begun.borrow_mut().take().unwrap();
         assert!(all(rest).await.is_err());
+    }
+
+    #[test]
+    fn what_was_kept_is_sent_at_the_pace_of_the_client() {
+        let (flag, begun) = (AtomicBool::new(false), Begun::default());
+        let mut growing = reply(&flag, &begun, LONG);
+        // As much as one who takes nothing leaves room for.
+        growing.write_all(&vec![1; 5 * PIECE]).unwrap();
+        assert_eq!(begun.borrow().as_ref().unwrap().0.len(), PIECE);
+        assert_eq!(growing.pace.sent, 4 * PIECE as u64);
+        growing.pace.left = Duration::ZERO;
+        assert!(growing.write_all(&vec![1; PIECE]).is_err());
+    }
+
+    #[test]
+    fn one_that_may_not_begin_is_an_error_with_nothing_sent() {
+        let flag = AtomicBool::new(false);
+        let mut growing = GrowingReply::new(&flag, LONG, |_, _| Err(Error::bad_request("no")));
+        growing.max_whole = 1000;
+        assert!(growing.write_all(&[1; 1001]).is_err());
+        assert_eq!(growing.end(Ok(())).unwrap_err().status(), 400);
+        assert!(!flag.load(Ordering::Acquire));
     }
 
     #[test]

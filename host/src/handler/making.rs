@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Handler;
+use super::export::Seat;
 use super::growing::GrowingReply;
 use super::neighbors::Wanted;
 use super::picture::{CachedPicture, Prepared};
@@ -190,7 +191,7 @@ impl Job {
         let urgency = self.prepared.urgency;
         handler.admit(urgency, &self.scope)?;
         if handler.is_large_export(&self.prepared) {
-            let submitted = handler.exports.submit(move || self.run_export());
+            let submitted = handler.exports.submit(move |seat| self.run_export(seat));
             return submitted.map_err(|full| handler.overloaded(&full));
         }
         self.wanted = handler.announce(&self.prepared);
@@ -215,7 +216,7 @@ impl Job {
     }
 
     /// [`run`](Self::run) on a thread for large exports.
-    fn run_export(self) {
+    fn run_export(self, seat: &Seat<'_>) {
         let start = Instant::now();
         let Self {
             prepared,
@@ -230,6 +231,7 @@ impl Job {
         let has_begun = AtomicBool::new(false);
         let patience = handler.config.limits.request_time;
         let mut reply = GrowingReply::new(&has_begun, patience, |body, rest| {
+            seat.leave()?;
             // Not shared: it will not be there to be asked for.
             drop(promise.take());
             let etag = prepared.etag(handler.replies.fingerprint()).into();
@@ -238,6 +240,7 @@ impl Job {
             if let Some(end) = end.take() {
                 end.with(Ok(made_here(begun, start, since)));
             }
+            Ok(())
         });
         let made = handler.export(&prepared, &scope, &has_begun, &mut reply);
         let result = reply.end(made);

@@ -74,6 +74,8 @@ pub struct Handler {
     workers: Arc<Workers>,
     exports: Exports,
     memory: Arc<Budget>,
+    /// What large exports may have of it.
+    export_memory: Arc<Budget>,
     transforms: Transforms,
     watermark: RwLock<Option<Arc<Watermark>>>,
     replies: Replies,
@@ -151,6 +153,7 @@ impl Handler {
             workers,
             exports,
             memory: Budget::new(config.render_memory_bytes),
+            export_memory: Budget::new(config.render_memory_bytes / 2),
             transforms: Transforms::default(),
             watermark: RwLock::new(watermark.map(Arc::new)),
             replies: Replies::new(&config),
