@@ -49,9 +49,12 @@ enum Entry {
 struct Entries {
     by_key: LruCache<Key, (Entry, usize)>,
     bytes: usize,
+    /// The last index that is larger than all the rest may be: without it every read of its picture would make it anew.
+    large: Option<(Key, Arc<IndexedTile>)>,
 }
 
-/// Packet indexes and decoded blocks of the codestreams that share it; those used last are kept.
+/// Packet indexes and decoded blocks of the codestreams that share it; those used last are kept. One index may be larger
+/// than the limit: it was held to the memory of the call that made it.
 #[derive(Debug)]
 pub struct Store {
     entries: Mutex<Entries>,
@@ -67,6 +70,7 @@ impl Store {
             entries: Mutex::new(Entries {
                 by_key: LruCache::unbounded(),
                 bytes: 0,
+                large: None,
             }),
             max_bytes,
             next_codestream: AtomicU64::new(0),
@@ -86,7 +90,12 @@ impl Store {
 
     /// The index of a tile.
     pub(crate) fn tile(&self, codestream: u64, tile: u32) -> Option<Arc<IndexedTile>> {
-        match self.entries.lock().by_key.get(&Key::Tile(codestream, tile)) {
+        let mut entries = self.entries.lock();
+        let key = Key::Tile(codestream, tile);
+        if let Some((_, large)) = entries.large.as_ref().filter(|(of, _)| *of == key) {
+            return Some(large.clone());
+        }
+        match entries.by_key.get(&key) {
             Some((Entry::Tile(tile), _)) => Some(tile.clone()),
             _ => None,
         }
@@ -94,13 +103,14 @@ impl Store {
 
     /// Keeps the index of a tile.
     pub(crate) fn keep_tile(&self, codestream: u64, number: u32, tile: &Arc<IndexedTile>) {
-        let entry = Entry::Tile(tile.clone());
-        self.keep(
-            &mut self.entries.lock(),
-            Key::Tile(codestream, number),
-            entry,
-            tile.bytes(),
-        );
+        let key = Key::Tile(codestream, number);
+        let bytes = tile.bytes();
+        let mut entries = self.entries.lock();
+        if self.max_bytes > 0 && bytes + ENTRY_BYTES > self.max_bytes {
+            entries.large = Some((key, tile.clone()));
+            return;
+        }
+        self.keep(&mut entries, key, Entry::Tile(tile.clone()), bytes);
     }
 
     /// The place of a block with so many bytes of coefficients, decoded or not.
@@ -125,6 +135,7 @@ impl Store {
     /// Drops all that belongs to a codestream.
     pub(crate) fn forget(&self, codestream: u64) {
         let mut entries = self.entries.lock();
+        entries.large.take_if(|(key, _)| key.codestream() == codestream);
         let of_it: Vec<Key> = entries
             .by_key
             .iter()
@@ -140,7 +151,7 @@ impl Store {
 
     fn keep(&self, entries: &mut Entries, key: Key, entry: Entry, bytes: usize) {
         let weight = bytes + ENTRY_BYTES;
-        // The place of something larger than all stays empty: it would only drive everything else out.
+        // A block larger than all is not kept: it would only drive everything else out.
         if weight > self.max_bytes {
             return;
         }

@@ -11,6 +11,7 @@
 mod area;
 mod arithmetic;
 mod block;
+mod color;
 #[cfg(test)]
 mod hostile;
 mod layout;
@@ -18,10 +19,12 @@ mod packet_header;
 mod packet_index;
 mod parameters;
 mod progression;
+mod synthesis;
 mod tag_tree;
 #[cfg(test)]
 mod tests;
 mod wavelet;
+mod windows;
 mod work;
 
 pub(crate) use area::{Engine, Samples};

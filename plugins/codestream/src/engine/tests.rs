@@ -1,8 +1,9 @@
 //! The engine beside OpenJPEG: the same samples for every way to code them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use iiphost_plugin_api::{CallContext, Limits, PlainServices};
+use iiphost_plugin_api::{ByteSource, CallContext, DecodeError, Limits, PlainServices};
 use proptest::prelude::*;
 
 use crate::test_encoder::{PROG_ORDER, Recipe, encode};
@@ -238,6 +239,48 @@ fn calls_at_the_same_time_share_their_blocks() {
     drop(codestream);
     assert_eq!(store.bytes(), 0, "what is kept goes with its codestream");
     assert_eq!(Arc::strong_count(&store), 1);
+}
+
+#[test]
+fn an_index_larger_than_the_store_is_made_once() {
+    /// A file that counts what is read of it.
+    struct Counted(Vec<u8>, AtomicUsize);
+
+    impl ByteSource for Counted {
+        fn len(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DecodeError> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.read_at(offset, buffer)
+        }
+    }
+
+    let file = Counted(encode(&Recipe::new(300, 200, 1, 8)), AtomicUsize::new(0));
+    let services = PlainServices::default();
+    let ctx = CallContext::new(Limits::default(), &services);
+    for (max_bytes, is_kept) in [(0, false), (1, true)] {
+        let store = Store::new(max_bytes);
+        let codestream = Codestream::open(&file, 0..file.len(), &ctx)
+            .unwrap()
+            .with_store(&store);
+        let wanted = Wanted {
+            reduction: 3,
+            layers: 0,
+            area: [0, 0, 300, 200],
+        };
+        let reads = [0, 1].map(|_| {
+            let before = file.1.load(Ordering::Relaxed);
+            let decoded = codestream.decode(&file, &wanted, &ctx).unwrap().unwrap();
+            assert!(!decoded.is_of_openjpeg());
+            file.1.load(Ordering::Relaxed) - before
+        });
+        assert_eq!(store.bytes(), 0);
+        // What is read again are the bytes of the blocks alone.
+        let blocks = reads[1];
+        assert_eq!(blocks == 1, is_kept, "{reads:?}");
+    }
 }
 
 proptest! {
