@@ -9,8 +9,8 @@ use rav1e::prelude::{
 };
 use rav1e::{Config, Context, EncoderConfig};
 
+use super::aside::{Pace, aside};
 use super::avif_container::{self, Chroma, Picture};
-use super::control::{Pace, aside};
 use super::{Control, Encoded, Encoder, Metadata, Settings, contained, fault};
 use crate::error::Error;
 use crate::limits::Size;

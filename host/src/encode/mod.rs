@@ -18,6 +18,8 @@
 //! # Ok::<(), iiphost::error::Error>(())
 //! ```
 
+#[cfg(any(feature = "avif", feature = "webp"))]
+mod aside;
 #[cfg(feature = "avif")]
 mod avif;
 #[cfg(feature = "avif")]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use webp::{Encoder as LibWebP, PixelLayout, WebPConfig};
 
-use super::control::{Pace, aside};
+use super::aside::{Pace, aside};
 use super::{Control, Encoded, Encoder, Metadata, Settings, bytes_of, fault, webp_container};
 use crate::error::Error;
 use crate::limits::Size;
