@@ -7,7 +7,7 @@ use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
 use parking_lot::Mutex;
 
 use crate::decoded::{Decoded, Planes};
-use crate::engine::{Engine, lock};
+use crate::engine::{Engine, Samples, ceil_shift, lock};
 use crate::header::MainHeader;
 use crate::openjpeg::{self, Job};
 use crate::splice::Splice;
@@ -151,10 +151,13 @@ impl Codestream {
         let job = Job {
             reduction: wanted.reduction,
             layers: wanted.layers,
-            area: wanted.area,
+            area: self.area_of_decode(wanted.area),
             threads: ctx.limits.max_threads,
         };
         let mut decoded = openjpeg::decode(&splice, &job, ctx)?;
+        if job.area != wanted.area {
+            decoded = self.cut_out(&decoded, job.area, wanted);
+        }
         let broken = index
             .as_ref()
             .filter(|_| !whole)
@@ -167,6 +170,48 @@ impl Codestream {
                 .insert(0, "its last tile-part is cut off".to_owned());
         }
         Ok(Some(decoded))
+    }
+
+    /// What has to be decoded for an area. OpenJPEG leaps over tiles that an area does not touch, but not over their
+    /// packet headers where those are packed together (PPM), so that the tiles behind find those of others.
+    fn area_of_decode(&self, area: [u32; 4]) -> [u32; 4] {
+        if self.header.packed_headers {
+            self.header.size.image
+        } else {
+            area
+        }
+    }
+
+    /// The samples of an area out of those of a larger one.
+    fn cut_out(&self, decoded: &Decoded, from: [u32; 4], wanted: &Wanted) -> Decoded {
+        let components = self.header.size.components.iter().enumerate();
+        let planes = components.map(|(index, component)| {
+            let steps = [component.dx, component.dy];
+            let edge = |area: [u32; 4], at: usize| {
+                ceil_shift(area[at].div_ceil(steps[at % 2]).into(), wanted.reduction)
+            };
+            let [x0, y0, x1, y1] = [0, 1, 2, 3].map(|at| edge(wanted.area, at));
+            let (left, top) = ((x0 - edge(from, 0)) as usize, (y0 - edge(from, 1)) as usize);
+            let (width, height) = (x1 - x0, y1 - y0);
+            let mut samples = Vec::with_capacity(width as usize * height as usize);
+            if let Some(plane) = decoded.plane(index).filter(|plane| plane.width > 0) {
+                let rows = plane.samples.chunks_exact(plane.width as usize);
+                for row in rows.skip(top).take(height as usize) {
+                    samples.extend_from_slice(row.get(left..left + width as usize).unwrap_or(&[]));
+                }
+            }
+            // Samples that are not there are none of this picture.
+            samples.resize(width as usize * height as usize, 0);
+            Samples {
+                width,
+                height,
+                samples,
+            }
+        });
+        Decoded {
+            planes: Planes::Own(planes.collect()),
+            complaints: decoded.complaints.clone(),
+        }
     }
 
     /// Whether an area has to do with a tile-part.
@@ -197,7 +242,8 @@ impl Codestream {
     pub fn samples_decoded(&self, wanted: &Wanted) -> u64 {
         let size = &self.header.size;
         let steps = size.step();
-        let [cols, rows] = size.tiles_of(wanted.area);
+        let area = self.area_of_decode(wanted.area);
+        let [cols, rows] = size.tiles_of(area);
         // Along one axis: what is decoded of each tile at each decomposition, and the sides of the tiles.
         let along = |axis: usize, tiles: Range<u32>| {
             let mut decoded = vec![0u64; MAX_DECOMPOSITIONS + 1];
@@ -209,7 +255,7 @@ impl Codestream {
                 let inside = |v: u64, low: u64, high: u64| v.max(low).min(high).div_ceil(step);
                 let (image0, image1) = (u64::from(size.image[axis]), u64::from(size.image[axis + 2]));
                 let (t0, t1) = (inside(start, image0, image1), inside(end, image0, image1));
-                let (low, high) = (u64::from(wanted.area[axis]), u64::from(wanted.area[axis + 2]));
+                let (low, high) = (u64::from(area[axis]), u64::from(area[axis + 2]));
                 let (a0, a1) = (inside(start, low, high).max(t0), inside(end, low, high).min(t1));
                 sides += t1.saturating_sub(t0);
                 for (power, sum) in decoded.iter_mut().enumerate() {
@@ -242,7 +288,7 @@ impl Codestream {
         let side = |low: u32, high: u32, step: u32| {
             u64::from(high.saturating_sub(low).div_ceil(step)).div_ceil(1 << wanted.reduction.min(32))
         };
-        let [x0, y0, x1, y1] = wanted.area;
+        let [x0, y0, x1, y1] = self.area_of_decode(wanted.area);
         let samples = side(x0, x1, dx)
             .saturating_mul(side(y0, y1, dy))
             .saturating_mul(components)

@@ -29,6 +29,7 @@ mod work;
 
 pub(crate) use area::{Engine, Samples};
 pub(crate) use block::Coefficients;
+pub(crate) use layout::ceil_shift;
 pub(crate) use packet_index::IndexedTile;
 pub(crate) use work::lock;
 

@@ -199,6 +199,89 @@ fn a_codestream_cut_off_is_left_to_openjpeg() {
     assert!(!decoded.complaints.is_empty());
 }
 
+/// The same codestream with the headers of all packets in PPM segments (A.7.4): each of them stands between the marks
+/// at the start of its packet and at its own end.
+fn with_packed_headers(file: &[u8]) -> Vec<u8> {
+    const SOT: [u8; 2] = [0xff, 0x90];
+    let find = |from: usize, marker: [u8; 2]| {
+        let at = file[from..].windows(2).position(|window| window == marker);
+        at.map(|at| from + at)
+    };
+    let first = find(0, SOT).unwrap();
+    let (mut headers, mut parts) = (Vec::new(), Vec::new());
+    let mut at = first;
+    while file[at..at + 2] == SOT {
+        let len = u32::from_be_bytes(file[at + 6..at + 10].try_into().unwrap()) as usize;
+        let end = at + len;
+        let data = find(at, [0xff, 0x93]).unwrap() + 2;
+        let mut packed = Vec::new();
+        let mut rest = file[at..data].to_vec();
+        let mut packet = data;
+        while packet < end {
+            let header = packet + 6;
+            let body = find(header, [0xff, 0x92]).unwrap() + 2;
+            let next = find(body, [0xff, 0x91]).filter(|&next| next < end).unwrap_or(end);
+            packed.extend_from_slice(&file[header..body]);
+            rest.extend_from_slice(&file[packet..header]);
+            rest.extend_from_slice(&file[body..next]);
+            packet = next;
+        }
+        let len = (rest.len() as u32).to_be_bytes();
+        rest[6..10].copy_from_slice(&len);
+        headers.extend((packed.len() as u32).to_be_bytes());
+        headers.extend(packed);
+        parts.extend(rest);
+        at = end;
+    }
+    let mut out = file[..first].to_vec();
+    for (number, piece) in headers.chunks(60_000).enumerate() {
+        out.extend([0xff, 0x60]);
+        out.extend((piece.len() as u16 + 3).to_be_bytes());
+        out.push(number as u8);
+        out.extend_from_slice(piece);
+    }
+    out.extend(parts);
+    out.extend_from_slice(&file[at..]);
+    out
+}
+
+#[test]
+fn areas_of_a_codestream_with_packed_headers_are_those_of_the_same_without() {
+    let plain = encode(&Recipe {
+        tile: Some((64, 48)),
+        offset: (5, 3),
+        subsampling: vec![(1, 1), (2, 2), (2, 1)],
+        resync: true,
+        layers: 2,
+        ..base()
+    });
+    let packed = with_packed_headers(&plain);
+    let services = PlainServices::default();
+    let ctx = CallContext::new(Limits::default(), &services);
+    let open = |file: &Vec<u8>| Codestream::open(file, 0..file.len() as u64, &ctx).unwrap();
+    let (one, other) = (open(&plain), open(&packed));
+    assert!(other.header().packed_headers);
+    let [x0, y0, x1, y1] = one.header().size.image;
+    for area in [
+        [x0, y0, x1, y1],
+        [x0 + 70, y0 + 60, x0 + 150, y0 + 110],
+        [x1 - 9, y1 - 7, x1, y1],
+    ] {
+        for (reduction, layers) in [(0, 0), (1, 1), (3, 0)] {
+            let wanted = Wanted {
+                reduction,
+                layers,
+                area,
+            };
+            let [expected, found] = [(&one, &plain), (&other, &packed)]
+                .map(|(codestream, file)| codestream.decode(file, &wanted, &ctx).unwrap().unwrap());
+            assert!(found.is_of_openjpeg() || area != one.header().size.image);
+            assert_eq!(found.complaints, Vec::<String>::new());
+            assert!(planes(&found) == planes(&expected), "{wanted:?}");
+        }
+    }
+}
+
 #[test]
 fn calls_at_the_same_time_share_their_blocks() {
     let file = encode(&Recipe {
