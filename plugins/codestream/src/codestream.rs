@@ -6,8 +6,8 @@ use std::sync::Arc;
 use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
 use parking_lot::Mutex;
 
-use crate::decoded::{Decoded, Planes};
-use crate::engine::{Engine, Samples, ceil_shift, lock};
+use crate::decoded::{Decoded, Plane, Planes};
+use crate::engine::{Engine, Part, Samples, lock};
 use crate::header::MainHeader;
 use crate::openjpeg::{self, Job};
 use crate::splice::Splice;
@@ -85,7 +85,7 @@ impl Codestream {
     /// Keeps what it decodes in a store, for later decodes.
     #[must_use]
     pub fn with_store(mut self, store: &Arc<Store>) -> Self {
-        self.engine = Engine::new(&self.header, store.clone());
+        self.engine.keep_in(store);
         self
     }
 
@@ -186,27 +186,13 @@ impl Codestream {
     fn cut_out(&self, decoded: &Decoded, from: [u32; 4], wanted: &Wanted) -> Decoded {
         let components = self.header.size.components.iter().enumerate();
         let planes = components.map(|(index, component)| {
-            let steps = [component.dx, component.dy];
-            let edge = |area: [u32; 4], at: usize| {
-                ceil_shift(area[at].div_ceil(steps[at % 2]).into(), wanted.reduction)
-            };
-            let [x0, y0, x1, y1] = [0, 1, 2, 3].map(|at| edge(wanted.area, at));
-            let (left, top) = ((x0 - edge(from, 0)) as usize, (y0 - edge(from, 1)) as usize);
-            let (width, height) = (x1 - x0, y1 - y0);
-            let mut samples = Vec::with_capacity(width as usize * height as usize);
-            if let Some(plane) = decoded.plane(index).filter(|plane| plane.width > 0) {
-                let rows = plane.samples.chunks_exact(plane.width as usize);
-                for row in rows.skip(top).take(height as usize) {
-                    samples.extend_from_slice(row.get(left..left + width as usize).unwrap_or(&[]));
-                }
+            let mut part = Part::zeros(component.edges(wanted.area, wanted.reduction));
+            let from @ [x0, y0, x1, y1] = component.edges(from, wanted.reduction);
+            let whole = |plane: &Plane<'_>| (plane.width, plane.height) == (x1 - x0, y1 - y0);
+            if let Some(plane) = decoded.plane(index).filter(whole) {
+                part.put(from, plane.samples, |sample| sample);
             }
-            // Samples that are not there are none of this picture.
-            samples.resize(width as usize * height as usize, 0);
-            Samples {
-                width,
-                height,
-                samples,
-            }
+            Samples::from(part)
         });
         Decoded {
             planes: Planes::Own(planes.collect()),

@@ -5,6 +5,7 @@ use std::ops::Range;
 use iiphost_plugin_api::{ByteSource, CallContext, DecodeError};
 
 use crate::bytes::{Cursor, Fields};
+use crate::engine::ceil_shift;
 use crate::tile_parts::TileParts;
 
 pub(crate) const SOC: u16 = 0xff4f;
@@ -41,6 +42,15 @@ pub struct Component {
     pub dx: u32,
     /// Vertical distance (`YRsiz`).
     pub dy: u32,
+}
+
+impl Component {
+    /// Left, top, right, bottom edge of an area of the reference grid in samples of this component at a reduction
+    /// (B-12, B-14).
+    pub(crate) fn edges(&self, area: [u32; 4], reduction: u32) -> [u32; 4] {
+        let steps = [self.dx, self.dy];
+        [0, 1, 2, 3].map(|at| ceil_shift(area[at].div_ceil(steps[at % 2]).into(), reduction))
+    }
 }
 
 /// The SIZ segment: the image on the reference grid (B.2, B.3).

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::block::{BlockDecoder, Coefficients, Segment};
 use super::color::{Plane, finish, transform};
-use super::layout::{Edges, ceil_shift};
+use super::layout::Edges;
 use super::packet_index::IndexedTile;
 use super::parameters::Parameters;
 use super::synthesis::synthesize;
@@ -36,6 +36,16 @@ pub(crate) struct Samples {
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) samples: Vec<i32>,
+}
+
+impl From<Part<i32>> for Samples {
+    fn from(part: Part<i32>) -> Self {
+        Self {
+            width: part.width() as u32,
+            height: part.height() as u32,
+            samples: part.samples,
+        }
+    }
 }
 
 /// Decodes one codestream.
@@ -73,6 +83,13 @@ impl Engine {
         }
     }
 
+    /// From now on keeps what is decoded in another store.
+    pub(crate) fn keep_in(&mut self, store: &Arc<Store>) {
+        self.store.forget(self.number);
+        self.number = store.new_codestream();
+        self.store = store.clone();
+    }
+
     /// Whether its tiles may be decoded here at all.
     pub(crate) fn takes(&self) -> bool {
         self.main.is_ok()
@@ -107,11 +124,7 @@ impl Engine {
             reduction: wanted.reduction,
         };
         let components = &header.size.components;
-        let edges = |component: &Component| {
-            let steps = [component.dx, component.dy];
-            [0, 1, 2, 3]
-                .map(|at| ceil_shift(wanted.area[at].div_ceil(steps[at % 2]).into(), wanted.reduction))
-        };
+        let edges = |component: &Component| component.edges(wanted.area, wanted.reduction);
         let mut planes: Vec<Part<i32>> = Vec::new();
         // One after the other: the indexes of all tiles of a large picture are too much for memory.
         for (number, parts) in tiles {
@@ -139,11 +152,7 @@ impl Engine {
                 .zip(&parts)
                 .for_each(|(plane, part)| plane.paste(part));
         }
-        let samples = planes.into_iter().map(|plane| Samples {
-            width: plane.width() as u32,
-            height: plane.height() as u32,
-            samples: plane.samples,
-        });
+        let samples = planes.into_iter().map(Samples::from);
         Ok(Ok(samples.collect()))
     }
 

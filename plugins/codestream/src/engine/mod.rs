@@ -31,6 +31,7 @@ pub(crate) use area::{Engine, Samples};
 pub(crate) use block::Coefficients;
 pub(crate) use layout::ceil_shift;
 pub(crate) use packet_index::IndexedTile;
+pub(crate) use wavelet::Part;
 pub(crate) use work::lock;
 
 use iiphost_plugin_api::DecodeError;

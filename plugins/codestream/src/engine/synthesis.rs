@@ -45,7 +45,7 @@ fn assemble<T: Copy + Default>(window: BandWindow<'_>, value: impl Fn(i32, f32) 
 
 impl<T: Copy + Default> Part<T> {
     /// Puts what a block has in common with the part in its place.
-    fn put<S: Copy>(&mut self, edges: Edges, samples: &[S], convert: impl Fn(S) -> T) {
+    pub(crate) fn put<S: Copy>(&mut self, edges: Edges, samples: &[S], convert: impl Fn(S) -> T) {
         let width = (edges[2] - edges[0]) as usize;
         let (x0, x1) = (edges[0].max(self.edges[0]), edges[2].min(self.edges[2]));
         let (y0, y1) = (edges[1].max(self.edges[1]), edges[3].min(self.edges[3]));
