@@ -42,7 +42,6 @@ run: build
 	@echo 'Open http://127.0.0.1:$(PORT)/ in a browser; Ctrl-C stops the server.'
 	@exec $(HOST) --http '127.0.0.1:$(PORT)' -- '$(DEMO)'
 
-# PREFIX is where the host goes, DESTDIR where a package is put together. A configuration that is there stays.
 # Two minutes of everything at once, good and bad, against a release build.
 SOAK_SECONDS ?= 120
 SOAK_CLIENTS ?= 64
@@ -51,6 +50,7 @@ soak: setup
 	SOAK_SECONDS=$(SOAK_SECONDS) SOAK_CLIENTS=$(SOAK_CLIENTS) \
 		$(CARGO) test --locked --release -p iiphost-tests --test blackbox -- --nocapture --test-threads 1 faults::
 
+# PREFIX is where the host goes, DESTDIR where a package is put together. A configuration that is there stays.
 install:
 	@test -x $(HOST) || { echo 'make build comes first, as the user who has the Rust toolchain'; exit 1; }
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/iiphost' '$(DESTDIR)$(PREFIX)/share/doc/iiphost' \

@@ -151,6 +151,8 @@ pub(super) fn run(matches: &ArgMatches, values: &Values) -> anyhow::Result<ExitC
         let _ = writeln!(std::io::stdout(), "iiphost: http://{address}/");
     }
     bound.run(handler, reload).context("cannot serve")?;
+    // A log that fell behind has no room for the last line until some of it is written.
+    logging::flush();
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -24,7 +24,7 @@ use queue::Queue;
 
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
-/// How long the end of the process waits for the last lines.
+/// How long the end of the process waits for what is not written yet, and again for its last line.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
 
 /// Starts the log of a configuration. `VERBOSITY` 0 is silent but for errors at the start; 1 has start,
@@ -96,9 +96,14 @@ pub struct Guard(());
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(queue) = QUEUE.get() {
-            queue.flush(FLUSH_TIME);
-        }
+        flush();
+    }
+}
+
+/// Waits a little until the lines so far are written: the next ones then find room.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(FLUSH_TIME);
     }
 }
 

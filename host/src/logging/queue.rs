@@ -4,6 +4,7 @@
 //! thread of its own writes what has gathered there. When the buffer is full, lines are left out and
 //! counted.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,12 @@ const KEPT_BYTES: usize = 256 << 10;
 
 /// How long lines gather before the next write: at full load one write then takes hundreds of them.
 const REST: Duration = Duration::from_millis(2);
+
+thread_local! {
+    /// This thread writes the log. What it has to say itself, at most a line for each write, always has room:
+    /// the number of lost lines would be lost with them otherwise.
+    static WRITES_THE_LOG: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Where lines end up.
 pub(super) trait Sink: Send {
@@ -69,7 +76,8 @@ impl Queue {
     /// Adds a line, with its end. If there is no room it is counted as lost.
     pub(super) fn push(&self, prefix: &[u8], line: &[u8]) {
         let mut state = self.state.lock();
-        if state.lines.len() + prefix.len() + line.len() > MAX_WAITING_BYTES {
+        let waiting = state.lines.len() + prefix.len() + line.len();
+        if waiting > MAX_WAITING_BYTES && !WRITES_THE_LOG.get() {
             self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -116,6 +124,7 @@ impl Queue {
     }
 
     fn write_to(&self, mut sink: impl Sink) {
+        WRITES_THE_LOG.set(true);
         let mut lines = Vec::new();
         let mut said = 0;
         let mut why = None;
