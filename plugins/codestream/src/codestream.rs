@@ -172,11 +172,16 @@ impl Codestream {
         Ok(Some(decoded))
     }
 
-    /// What has to be decoded for an area. OpenJPEG leaps over tiles that an area does not touch, but not over their
-    /// packet headers where those are packed together (PPM), so that the tiles behind find those of others.
+    /// What has OpenJPEG decode for an area. It leaps over tiles that an area does not touch, but not over their packet
+    /// headers where those are packed together (PPM), so that the tiles behind find those of others. Of a tile of
+    /// HTJ2K it decodes blocks into memory that its decoding of areas does not look at: all of a tile comes out right,
+    /// parts of it gray.
     fn area_of_decode(&self, area: [u32; 4]) -> [u32; 4] {
+        let size = &self.header.size;
         if self.header.packed_headers {
-            self.header.size.image
+            size.image
+        } else if self.header.high_throughput {
+            size.whole_tiles(area)
         } else {
             area
         }
@@ -396,6 +401,63 @@ mod tests {
                 }
             }
             assert!(decoded.plane(3).is_none());
+        }
+    }
+
+    /// Codestreams of HTJ2K (ISO/IEC 15444-15), which the test encoder cannot make: 90 x 70 samples of 8 bits, two
+    /// decompositions, without loss; the second one in tiles of 32 x 40.
+    const HIGH_THROUGHPUT: [&[u8]; 2] = [
+        include_bytes!("fixtures/high_throughput.j2c"),
+        include_bytes!("fixtures/high_throughput_in_tiles.j2c"),
+    ];
+
+    #[test]
+    fn areas_of_a_high_throughput_codestream_are_cut_out_of_whole_tiles() {
+        let services = PlainServices::default();
+        let ctx = CallContext::new(Limits::default(), &services);
+        for (file, decoded) in HIGH_THROUGHPUT.into_iter().zip([90 * 70, 32 * 70]) {
+            let file = file.to_vec();
+            let codestream = Codestream::open(&file, 0..file.len() as u64, &ctx).unwrap();
+            assert!(codestream.header().high_throughput);
+            let all = Wanted {
+                reduction: 0,
+                layers: 0,
+                area: [0, 0, 90, 70],
+            };
+            for area in [all.area, [40, 30, 60, 65], [0, 41, 31, 70]] {
+                let wanted = Wanted { area, ..all };
+                let found = codestream.decode(&file, &wanted, &ctx).unwrap().unwrap();
+                assert_eq!(found.complaints, Vec::<String>::new());
+                let plane = found.plane(0).unwrap();
+                let [x0, y0, x1, y1] = area;
+                let expected = (y0..y1).flat_map(|y| (x0..x1).map(move |x| x * 3 + y * 5 + x * y / 16 & 255));
+                assert!(plane.samples.iter().map(|&v| v as u32).eq(expected), "{area:?}");
+            }
+            // A smaller resolution of an area is that of the whole.
+            let half = |area| {
+                let wanted = Wanted {
+                    reduction: 1,
+                    area,
+                    ..all
+                };
+                let half = codestream.decode(&file, &wanted, &ctx).unwrap().unwrap();
+                half.plane(0).unwrap().samples.to_vec()
+            };
+            let (whole, part) = (half(all.area), half([40, 30, 60, 66]));
+            let rows = part.chunks(10).zip(15..);
+            assert!(
+                part.len() == 180
+                    && rows
+                        .into_iter()
+                        .all(|(row, y)| row == &whole[y * 45 + 20..][..10])
+            );
+            // What it costs and holds is that of the tiles.
+            let wanted = Wanted {
+                area: [40, 30, 60, 65],
+                ..all
+            };
+            assert!(codestream.memory(&wanted) > decoded * BYTES_PER_SAMPLE);
+            assert!(codestream.samples_decoded(&wanted) >= decoded);
         }
     }
 

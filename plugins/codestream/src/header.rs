@@ -104,6 +104,21 @@ impl Size {
         };
         [along(x0, x1, 0), along(y0, y1, 1)]
     }
+
+    /// The rectangle of all tiles an area of the image touches, as far as they lie in the image.
+    pub fn whole_tiles(&self, area: [u32; 4]) -> [u32; 4] {
+        let along = |axis: usize, tiles: &Range<u32>| {
+            let edge = |tile: u32| {
+                let edge = u64::from(self.tile_origin[axis]) + u64::from(tile) * u64::from(self.tile[axis]);
+                let (low, high) = (self.image[axis], self.image[axis + 2]);
+                u32::try_from(edge).map_or(high, |edge| edge.clamp(low, high))
+            };
+            [edge(tiles.start), edge(tiles.end)]
+        };
+        let [cols, rows] = self.tiles_of(area);
+        let ([x0, x1], [y0, y1]) = (along(0, &cols), along(1, &rows));
+        [x0, y0, x1, y1]
+    }
 }
 
 /// What a module has to know of the main header.
