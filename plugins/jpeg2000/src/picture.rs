@@ -17,6 +17,9 @@ use crate::unpack::{Frame, unpack};
 /// Pixels of the codec's smallest reduction held while a smaller level is averaged from it.
 const AVERAGED_PIXELS: u64 = 4 << 20;
 
+/// Broken codestream tiles a read looks past; those behind them are left blank.
+const MAX_FAILED_TILES: u32 = 32;
+
 /// The picture of a file.
 pub(crate) struct Picture {
     source: Arc<dyn ByteSource>,
@@ -81,6 +84,8 @@ impl Picture {
             // One broken tile does not take its neighbors along.
             Err(error)
                 if error.kind() == ErrorKind::Format
+                    // Those with packed headers are decoded whole each time, with the same result.
+                    && !self.header().packed_headers
                     && self.codestream.tiles(wanted.area).nth(1).is_some() =>
             {
                 self.tile_by_tile(level, region, &wanted, ctx, error)
@@ -115,7 +120,8 @@ impl Picture {
         Ok(out)
     }
 
-    /// Decodes each codestream tile by itself and leaves those blank that fail.
+    /// Decodes each codestream tile by itself and leaves those blank that fail, not without end: the codec sets up all
+    /// tiles of a codestream for each of them.
     fn tile_by_tile(
         &self,
         level: &Level,
@@ -125,7 +131,7 @@ impl Picture {
         error: DecodeError,
     ) -> Result<Pixels, DecodeError> {
         let mut out = Pixels::zeros(region, self.bands.pixel_bytes())?;
-        let mut shown = false;
+        let (mut shown, mut failed) = (false, 0);
         for tile in self.codestream.tiles(wanted.area) {
             ctx.checkpoint()?;
             let Some(part) = self
@@ -143,6 +149,10 @@ impl Picture {
                 }
                 Err(error) if error.kind() == ErrorKind::Format => {
                     self.warn(ctx, &format!("tile {tile} left blank: {error}"));
+                    failed += 1;
+                    if failed == MAX_FAILED_TILES {
+                        break;
+                    }
                 }
                 Err(error) => return Err(error),
             }

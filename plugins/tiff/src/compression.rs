@@ -29,7 +29,7 @@ pub(crate) enum Compression {
     SgiLog,
     /// 34677: LogLuv of 24 bits.
     SgiLog24,
-    /// 34712: colors as the tags say.
+    /// 34712, and 33004 of libvips: colors as the tags say.
     Jpeg2000,
     /// 34887
     Lerc,
@@ -57,7 +57,7 @@ impl Compression {
             33005 => return Ok(Self::Jpeg2000Rgb),
             34676 => return Ok(Self::SgiLog),
             34677 => return Ok(Self::SgiLog24),
-            34712 => return Ok(Self::Jpeg2000),
+            33004 | 34712 => return Ok(Self::Jpeg2000),
             34887 => return Ok(Self::Lerc),
             34925 => return Ok(Self::Lzma),
             50000 => return Ok(Self::Zstd),

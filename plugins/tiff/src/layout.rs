@@ -92,6 +92,17 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// Smallest and largest value of integers of 64 bits, which are delivered as floating point; to the precision of
+    /// that.
+    pub(crate) fn range_of_wide_integers(&self) -> Option<(f64, f64)> {
+        let half = (2.0_f64).powi(63);
+        match self.kind {
+            SampleKind::Unsigned if self.bits == 64 => Some((0.0, 2.0 * half)),
+            SampleKind::Signed if self.bits == 64 => Some((-half, half)),
+            _ => None,
+        }
+    }
+
     /// The layout of `directory`.
     ///
     /// # Errors

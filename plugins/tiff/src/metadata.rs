@@ -115,8 +115,14 @@ pub(crate) fn resolution(structure: &mut Structure<'_>, directory: &Directory) -
     Some(Resolution { x, y, unit })
 }
 
-/// Smallest and largest value by band as tags say, empty if they say nothing.
-pub(crate) fn ranges(structure: &mut Structure<'_>, directory: &Directory, shape: &Shape) -> Vec<(f64, f64)> {
+/// Smallest and largest value by band as tags say; where they say nothing, those of integers that are delivered as
+/// floating point, else empty.
+pub(crate) fn ranges(
+    structure: &mut Structure<'_>,
+    directory: &Directory,
+    shape: &Shape,
+    of_integers: Option<(f64, f64)>,
+) -> Vec<(f64, f64)> {
     let bands = shape.band_count as usize;
     let mut values = |tag| -> Vec<f64> {
         directory
@@ -128,10 +134,10 @@ pub(crate) fn ranges(structure: &mut Structure<'_>, directory: &Directory, shape
     };
     let (smallest, largest) = (values(tag::S_MIN_SAMPLE_VALUE), values(tag::S_MAX_SAMPLE_VALUE));
     if smallest.is_empty() && largest.is_empty() {
-        return Vec::new();
+        return of_integers.map_or_else(Vec::new, |range| vec![range; bands]);
     }
     let (low, high) = match (shape.sample_format, shape.signed) {
-        (iiphost_plugin_api::SampleFormat::F32, _) => (0.0, 1.0),
+        (iiphost_plugin_api::SampleFormat::F32, _) => of_integers.unwrap_or((0.0, 1.0)),
         (_, false) => (0.0, (2.0_f64).powi(shape.bit_depth as i32) - 1.0),
         (_, true) => {
             let half = (2.0_f64).powi(shape.bit_depth as i32 - 1);

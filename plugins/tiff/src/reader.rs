@@ -207,6 +207,11 @@ fn page_info(structure: &mut Structure<'_>, page: &Page, named: bool) -> PageInf
         .levels
         .as_ref()
         .map_or(Shape::UNKNOWN, |levels| levels[0].shape);
+    let of_integers = page
+        .levels
+        .as_ref()
+        .ok()
+        .and_then(|levels| levels[0].layout.range_of_wide_integers());
     let levels = match &page.levels {
         Ok(levels) => levels.iter().map(|picture| level_info(picture)).collect(),
         Err(_) => vec![LevelInfo {
@@ -229,7 +234,7 @@ fn page_info(structure: &mut Structure<'_>, page: &Page, named: bool) -> PageInf
         signed: shape.signed,
         color_model: shape.color_model,
         alpha: shape.alpha,
-        ranges: metadata::ranges(structure, directory, &shape),
+        ranges: metadata::ranges(structure, directory, &shape, of_integers),
         resolution: metadata::resolution(structure, directory),
         quality_layers: 1,
     }
@@ -607,6 +612,17 @@ mod tests {
         assert_eq!((resolution.x, resolution.y), (300.0, 150.0));
         assert_eq!(resolution.unit, iiphost_plugin_api::ResolutionUnit::Centimeter);
         assert_eq!((page.scale, page.ranges.as_slice()), (2.5, &[(0.0, 4095.0)][..]));
+    }
+
+    #[test]
+    fn integers_of_64_bits_keep_their_range() {
+        let half = (2.0_f64).powi(63);
+        for (format, range) in [(1, (0.0, 2.0 * half)), (2, (-half, half))] {
+            let mut image = Image::new(5, 4, 2, 64);
+            image.sample_format = format;
+            let reader = open(write(&[image], ByteOrder::Little, false)).unwrap();
+            assert_eq!(reader.info().pages[0].ranges, [range; 2]);
+        }
     }
 
     /// A file of mostly nothing, which counts what is read of it.

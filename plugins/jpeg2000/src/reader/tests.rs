@@ -562,6 +562,58 @@ fn a_file_without_pixels_is_an_error() {
     assert_eq!(error.kind(), ErrorKind::Format);
 }
 
+/// A file that notes how far it was read.
+#[derive(Debug)]
+struct Measured {
+    bytes: Vec<u8>,
+    furthest: Mutex<u64>,
+}
+
+impl ByteSource for Measured {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DecodeError> {
+        let mut furthest = self.furthest.lock();
+        *furthest = (*furthest).max(offset);
+        self.bytes.read_at(offset, buffer)
+    }
+}
+
+#[test]
+fn a_read_does_not_try_broken_tiles_without_end() {
+    let mut file = encode(&Recipe {
+        tile: Some((16, 16)),
+        ..Recipe::new(300, 210, 1, 8)
+    });
+    // Each packet header is said to be followed by a mark (EPH) that is not there.
+    let coding = file.windows(2).position(|two| two == [0xff, 0x52]).unwrap();
+    file[coding + 4] |= 4;
+    let source = Arc::new(Measured {
+        bytes: file,
+        furthest: Mutex::new(0),
+    });
+    let services = PlainServices::default();
+    let ctx = CallContext::new(Limits::default(), &services);
+    let reader = Jpeg2000Reader::open(source.clone(), &Store::new(1 << 22), &ctx).unwrap();
+    let read = |region| {
+        *source.furthest.lock() = 0;
+        let error = read_with(&reader, 0, region, 0, &ctx).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Format);
+        *source.furthest.lock()
+    };
+    // The first read looks for all tiles, the others only at some.
+    let _ = read(Region::new(0, 0, 10, 10));
+    let few = read(Region::new(0, 0, 32, 32));
+    let all = read(whole(&reader, 0));
+    assert!(
+        few > 0 && 3 * all < source.len(),
+        "{few} and {all} of {}",
+        source.len()
+    );
+}
+
 #[test]
 fn limits_and_deadline_end_a_read() {
     let reader = open(&encode(&Recipe::new(300, 210, 3, 8))).unwrap();

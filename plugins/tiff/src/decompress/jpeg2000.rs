@@ -1,7 +1,7 @@
 //! JPEG 2000 (ISO/IEC 15444-1): each block is a codestream, bare or in a JP2 file.
 //!
 //! Aperio's forms say where the colors are turned: 33003 holds YCbCr, mostly with fewer samples of chroma,
-//! and 33005 RGB. In 34712 it is what PhotometricInterpretation says. What the boxes of a JP2 file say of
+//! and 33005 RGB. In 34712, and in 33004 as libvips writes it, it is what PhotometricInterpretation says. What the boxes of a JP2 file say of
 //! colors is left alone: the tags count.
 
 use std::ops::Range;
@@ -252,8 +252,13 @@ mod tests {
 
     #[test]
     fn lossless_codestreams_are_exact_in_every_depth_and_order() {
-        for (compression, photometric, bands) in [(34712, 1, 1), (34712, 2, 3), (34712, 2, 4), (33005, 2, 3)]
-        {
+        for (compression, photometric, bands) in [
+            (34712, 1, 1),
+            (34712, 2, 3),
+            (34712, 2, 4),
+            (33004, 2, 3),
+            (33005, 2, 3),
+        ] {
             for depth in [8, 12, 16] {
                 for signed in [false, true] {
                     let recipe = Recipe {
