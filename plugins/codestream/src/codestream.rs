@@ -430,7 +430,8 @@ mod tests {
                 assert_eq!(found.complaints, Vec::<String>::new());
                 let plane = found.plane(0).unwrap();
                 let [x0, y0, x1, y1] = area;
-                let expected = (y0..y1).flat_map(|y| (x0..x1).map(move |x| x * 3 + y * 5 + x * y / 16 & 255));
+                let expected =
+                    (y0..y1).flat_map(|y| (x0..x1).map(move |x| (x * 3 + y * 5 + x * y / 16) & 255));
                 assert!(plane.samples.iter().map(|&v| v as u32).eq(expected), "{area:?}");
             }
             // A smaller resolution of an area is that of the whole.
