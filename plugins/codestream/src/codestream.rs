@@ -407,8 +407,8 @@ mod tests {
     /// Codestreams of HTJ2K (ISO/IEC 15444-15), which the test encoder cannot make: 90 x 70 samples of 8 bits, two
     /// decompositions, without loss; the second one in tiles of 32 x 40.
     const HIGH_THROUGHPUT: [&[u8]; 2] = [
-        include_bytes!("fixtures/high_throughput.j2c"),
-        include_bytes!("fixtures/high_throughput_in_tiles.j2c"),
+        include_bytes!("../fixtures/high_throughput.j2c"),
+        include_bytes!("../fixtures/high_throughput_in_tiles.j2c"),
     ];
 
     #[test]
