@@ -21,7 +21,7 @@ use crate::view::TiffCompression;
 use crate::workers::Urgency;
 
 /// Pixels of a part, about. Large enough to be read on several threads, small beside the picture.
-const PART_PIXELS: u64 = 2 << 20;
+const PART_PIXELS: u64 = 16 << 20;
 
 impl Handler {
     /// Reads and works on rows of a picture: all of them, unless [`comes_in_rows`]. Also gives what became of their
