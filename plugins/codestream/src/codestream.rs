@@ -181,7 +181,7 @@ impl Codestream {
         if self.header.packed_headers {
             size.image
         } else if self.header.high_throughput {
-            size.whole_tiles(area)
+            size.edges_of_tiles(size.tiles_of(area))
         } else {
             area
         }
@@ -240,8 +240,7 @@ impl Codestream {
             let mut decoded = vec![0u64; MAX_DECOMPOSITIONS + 1];
             let mut sides = 0u64;
             for tile in tiles {
-                let start = u64::from(size.tile_origin[axis]) + u64::from(tile) * u64::from(size.tile[axis]);
-                let end = start + u64::from(size.tile[axis]);
+                let Range { start, end } = size.tile_span(axis, tile..tile + 1);
                 let step = u64::from(steps[axis]);
                 let inside = |v: u64, low: u64, high: u64| v.max(low).min(high).div_ceil(step);
                 let (image0, image1) = (u64::from(size.image[axis]), u64::from(size.image[axis + 2]));

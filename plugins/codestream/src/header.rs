@@ -105,18 +105,24 @@ impl Size {
         [along(x0, x1, 0), along(y0, y1, 1)]
     }
 
-    /// The rectangle of all tiles an area of the image touches, as far as they lie in the image.
-    pub fn whole_tiles(&self, area: [u32; 4]) -> [u32; 4] {
-        let along = |axis: usize, tiles: &Range<u32>| {
-            let edge = |tile: u32| {
-                let edge = u64::from(self.tile_origin[axis]) + u64::from(tile) * u64::from(self.tile[axis]);
-                let (low, high) = (self.image[axis], self.image[axis + 2]);
-                u32::try_from(edge).map_or(high, |edge| edge.clamp(low, high))
-            };
-            [edge(tiles.start), edge(tiles.end)]
+    /// Where tiles lie on the reference grid along an axis, given as a range of columns or rows of tiles; it may reach
+    /// beyond the image.
+    pub fn tile_span(&self, axis: usize, tiles: Range<u32>) -> Range<u64> {
+        let edge =
+            |tile: u32| u64::from(self.tile_origin[axis]) + u64::from(tile) * u64::from(self.tile[axis]);
+        edge(tiles.start)..edge(tiles.end)
+    }
+
+    /// The rectangle some columns and rows of tiles cover of the image: left, top, right, bottom edge on the reference
+    /// grid (B-7 to B-10).
+    pub(crate) fn edges_of_tiles(&self, [cols, rows]: [Range<u32>; 2]) -> [u32; 4] {
+        let along = |axis: usize, tiles: Range<u32>| {
+            let span = self.tile_span(axis, tiles);
+            // Within the image, whose edges are u32.
+            let clamp = |v: u64| v.clamp(self.image[axis].into(), self.image[axis + 2].into()) as u32;
+            (clamp(span.start), clamp(span.end))
         };
-        let [cols, rows] = self.tiles_of(area);
-        let ([x0, x1], [y0, y1]) = (along(0, &cols), along(1, &rows));
+        let ((x0, x1), (y0, y1)) = (along(0, cols), along(1, rows));
         [x0, y0, x1, y1]
     }
 }

@@ -1,5 +1,6 @@
 //! Pixels of a region of a level, without any cache.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -261,9 +262,7 @@ impl Picture {
         let [across, _] = size.tile_grid();
         let place = [tile % across, tile / across];
         let along = |axis: usize| {
-            let start =
-                u64::from(size.tile_origin[axis]) + u64::from(place[axis]) * u64::from(size.tile[axis]);
-            let end = start + u64::from(size.tile[axis]);
+            let Range { start, end } = size.tile_span(axis, place[axis]..place[axis] + 1);
             let (low, high) = (level.edges[axis], level.edges[axis + 2]);
             let to_level = |value: u64| {
                 let rounded = value

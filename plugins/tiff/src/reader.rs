@@ -203,15 +203,9 @@ fn page_info(structure: &mut Structure<'_>, page: &Page, named: bool) -> PageInf
         false => String::new(),
     };
     // A page that cannot be shown keeps its number; reading it gives the reason.
-    let shape = page
-        .levels
-        .as_ref()
-        .map_or(Shape::UNKNOWN, |levels| levels[0].shape);
-    let of_integers = page
-        .levels
-        .as_ref()
-        .ok()
-        .and_then(|levels| levels[0].layout.range_of_wide_integers());
+    let first = page.levels.as_ref().ok().map(|levels| &levels[0]);
+    let shape = first.map_or(Shape::UNKNOWN, |picture| picture.shape);
+    let of_integers = first.and_then(|picture| picture.layout.range_of_wide_integers());
     let levels = match &page.levels {
         Ok(levels) => levels.iter().map(|picture| level_info(picture)).collect(),
         Err(_) => vec![LevelInfo {

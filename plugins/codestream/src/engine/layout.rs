@@ -266,15 +266,8 @@ impl TileLayout {
 /// Where a tile lies on the reference grid (B-7 to B-10).
 fn tile_edges(size: &Size, tile: u32) -> Edges {
     let [across, _] = size.tile_grid();
-    let place = [tile % across.max(1), tile / across.max(1)];
-    let along = |axis: usize| {
-        let start = u64::from(size.tile_origin[axis]) + u64::from(place[axis]) * u64::from(size.tile[axis]);
-        let end = start + u64::from(size.tile[axis]);
-        let clamp = |v: u64| v.clamp(size.image[axis].into(), size.image[axis + 2].into()) as u32;
-        (clamp(start), clamp(end))
-    };
-    let ((x0, x1), (y0, y1)) = (along(0), along(1));
-    [x0, y0, x1, y1]
+    let (col, row) = (tile % across.max(1), tile / across.max(1));
+    size.edges_of_tiles([col..col + 1, row..row + 1])
 }
 
 /// `⌈value / 2^power⌉`.

@@ -1,8 +1,8 @@
 //! JPEG 2000 (ISO/IEC 15444-1): each block is a codestream, bare or in a JP2 file.
 //!
 //! Aperio's forms say where the colors are turned: 33003 holds YCbCr, mostly with fewer samples of chroma,
-//! and 33005 RGB. In 34712, and in 33004 as libvips writes it, it is what PhotometricInterpretation says. What the boxes of a JP2 file say of
-//! colors is left alone: the tags count.
+//! and 33005 RGB. In 34712, and in 33004 as libvips writes it, it is what PhotometricInterpretation says. What the
+//! boxes of a JP2 file say of colors is left alone: the tags count.
 
 use std::ops::Range;
 
