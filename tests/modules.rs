@@ -2,7 +2,9 @@
 
 use std::process::Output;
 
-use support::fixture::Images;
+use support::fixture::{Images, Layout, TiffFile};
+use support::flat::FlatTiff;
+use support::picture::Picture;
 use support::server::{Settings, run};
 use support::{built, wait};
 
@@ -161,6 +163,38 @@ fn every_module_says_what_it_thinks_of_a_file() {
     let output = run(["--probe", &path], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("no module opens it"));
+}
+
+/// A picture that cannot be shown says why: in the log of a host as it is by default, and beforehand.
+#[test]
+fn an_image_that_is_refused_says_why_in_the_log_and_to_probe() {
+    let (images, _) = Images::with_photo();
+    let old = FlatTiff::new(8, 8, 1, 8, 1, vec![0; 64]).said_to_be(6);
+    images.write("old.tif", &old.bytes());
+    let path = images.path("old.tif").display().to_string();
+    let output = run(["--probe", &path], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("no module opens it: ") && said.contains("old-style JPEG"),
+        "{said}"
+    );
+    // What opens and turns out to be broken further inside is told, too.
+    let mut broken = TiffFile::pyramid(&Picture::photograph(300, 200, 3, 0), Layout::default());
+    let smallest = broken.levels.len() - 1;
+    broken.set_tile_offset(smallest, 0, 1 << 30);
+    images.add("broken.tif", &broken);
+    let path = images.path("broken.tif").display().to_string();
+    let output = run(["--probe", &path], &[]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("tiff opens it and gives no pixels: "), "{said}");
+    let server = Settings::new(images.folder()).start();
+    let reply = server.client().get("/iiif/3/old.tif/info.json");
+    assert_eq!(reply.status, 415);
+    assert!(!reply.text().contains("JPEG"), "{}", reply.text());
+    let log = server.settled_log();
+    assert!(log.contains("old-style JPEG"), "{log}");
 }
 
 #[test]

@@ -139,12 +139,13 @@ impl Error {
         }
     }
 
-    /// How loud the log is: client faults are quiet, server faults are not.
+    /// How loud the log is: client faults are quiet, server faults are not, and neither is an image of the
+    /// operator that cannot be shown.
     #[must_use]
     pub fn log_level(&self) -> tracing::Level {
         match self.status() {
             500 => tracing::Level::ERROR,
-            503 => tracing::Level::WARN,
+            415 | 503 => tracing::Level::WARN,
             _ => tracing::Level::INFO,
         }
     }

@@ -63,6 +63,13 @@ impl FlatTiff {
         self.put(tag, SHORT, values.len() as u32, bytes);
     }
 
+    /// A number in the tag Compression, whatever the samples are.
+    #[must_use]
+    pub fn said_to_be(mut self, compression: u16) -> Self {
+        self.shorts(259, &[compression]);
+        self
+    }
+
     /// What the bands behind the colors are: 0 data, 1 opacity the colors are multiplied by, 2 opacity.
     #[must_use]
     pub fn extra_samples(mut self, meanings: &[u16]) -> Self {

@@ -7,16 +7,20 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
-use iiphost_plugin_api::capability;
+use iiphost_plugin_api::{Region, capability};
 use sha2::{Digest, Sha256};
 
 use super::input::Input;
 use super::serve::{self, Addresses, Modules};
 use crate::config::{Config, Values};
-use crate::decoder::{LoadFailure, Module, ProbeResult, Registry};
+use crate::decoder::{CallScope, LoadFailure, Module, OpenImage, ProbeResult, RegionReader, Registry};
+use crate::limits::Limits;
 
-/// How long the modules may take to look at a file.
+/// How long the modules may take to look at a file, and to open it.
 const PROBE_TIME: Duration = Duration::from_secs(10);
+
+/// Side of the corner that is read to try a file.
+const CORNER_PX: u32 = 256;
 
 /// Checks everything that can be checked without listening. Fails on warnings too.
 pub(super) fn check_config(matches: &ArgMatches, values: &Values) -> ExitCode {
@@ -202,14 +206,14 @@ fn print_module(module: &Module, registry: &Registry) {
     }
 }
 
-/// Shows every module's claim on a file, with its reason and time.
+/// Shows every module's claim on a file, with its reason and time, then whether one of them opens it and gives
+/// pixels.
 pub(super) fn probe(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
     let Modules { registry, failures } = serve::load(config)?;
     for failure in &failures {
         eprintln!("iiphost: {failure}");
     }
     let input = Input::open(path)?;
-    let registry = Arc::new(registry);
     let input = Arc::new(input);
     let registry = Arc::new(registry);
     let mut answers = Vec::new();
@@ -236,16 +240,47 @@ pub(super) fn probe(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    let best = Registry::best(&answers);
-    match best {
-        Some(answer) => println!("{} opens it", answer.module),
-        None => println!("no module opens it"),
-    }
-    Ok(if failures.is_empty() && !silent && best.is_some() {
+    let verdict = match Registry::best(&answers) {
+        Some(_) => try_it(&registry, config.limits.clone(), path)?,
+        None => Err("no module opens it".to_owned()),
+    };
+    let is_good = verdict.is_ok();
+    println!("{}", shown(&verdict.unwrap_or_else(|trouble| trouble)));
+    Ok(if failures.is_empty() && !silent && is_good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Opens a file as the host does and reads a corner of its smallest level: who opened it, or what is wrong.
+fn try_it(registry: &Arc<Registry>, limits: Limits, path: &Path) -> anyhow::Result<Result<String, String>> {
+    let (sender, verdict) = channel();
+    let (registry, file, path) = (registry.clone(), Input::open_file(path)?, path.to_owned());
+    std::thread::spawn(move || {
+        let scope = CallScope::with_time(PROBE_TIME);
+        let name = path.as_os_str().as_encoded_bytes().to_vec();
+        let opened = OpenImage::open(&registry, &name, path, file, &limits, &scope);
+        let verdict = opened
+            .map_err(|error| format!("no module opens it: {error}"))
+            .and_then(|image| read_corner(&image, &limits, &scope));
+        // Nobody listens any more if this fails.
+        let _ = sender.send(verdict);
+    });
+    let silent = || Err(format!("not opened within {} s", PROBE_TIME.as_secs()));
+    Ok(verdict.recv_timeout(PROBE_TIME).unwrap_or_else(|_| silent()))
+}
+
+fn read_corner(image: &OpenImage, limits: &Limits, scope: &CallScope) -> Result<String, String> {
+    let module = &image.module.info.id;
+    let Some(level) = image.info.page(0).levels.last() else {
+        return Err(format!("{module} opens it and finds no level"));
+    };
+    let (width, height) = (level.size.width.min(CORNER_PX), level.size.height.min(CORNER_PX));
+    match RegionReader::new(image, limits, scope).read(0, level, Region::new(0, 0, width, height), 0) {
+        Ok(_) => Ok(format!("{module} opens it")),
+        Err(error) => Err(format!("{module} opens it and gives no pixels: {error}")),
+    }
 }
 
 /// A module's answer about a file, `None` if it gives none: then its thread is left to itself, and ends with
