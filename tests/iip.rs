@@ -1,10 +1,12 @@
 //! The Internet Imaging Protocol.
 
+use std::ffi::OsStr;
+
 use support::fixture::{Compression, Images, Layout, TiffFile};
 use support::image::{assert_close, assert_same};
 use support::picture::Picture;
 use support::server::Settings;
-use support::{Reply, Server};
+use support::{Reply, Server, tool};
 
 /// JPEG of the default quality, colors at half the resolution, of a smooth picture.
 const JPEG_DB: f64 = 33.0;
@@ -114,6 +116,38 @@ fn stored_jpeg_tiles_are_handed_on_as_they_are() {
         &expected,
         JPEG_DB - 2.0,
     );
+}
+
+#[test]
+fn stored_webp_tiles_are_handed_on_with_their_opacity() {
+    let images = Images::new();
+    for bands in [3, 4] {
+        let picture = Picture::new(512, 512, bands, |x, y, band| {
+            (40 + x / 4 + y / 8 + 20 * band) as u8
+        });
+        images.write("picture.png", &picture.to_png());
+        let name = format!("webp{bands}.tif");
+        let (from, to) = (images.path("picture.png"), images.path(&name));
+        let tiles = [
+            "--tile",
+            "--tile-width",
+            "256",
+            "--tile-height",
+            "256",
+            "--compression",
+            "webp",
+        ];
+        let files = [OsStr::new("tiffsave"), from.as_os_str(), to.as_os_str()];
+        tool::run("vips", files.into_iter().chain(tiles.map(OsStr::new)));
+        let file = std::fs::read(&to).unwrap();
+        let server = Server::start(images.folder());
+        let shown = server.client().iip(&format!("FIF={name}&WTL=1,2"));
+        assert_eq!(shown.field("Content-Type"), "image/webp", "{name}");
+        assert!(
+            file.windows(shown.body.len()).any(|part| part == shown.body),
+            "the stored bytes of {name}"
+        );
+    }
 }
 
 #[test]

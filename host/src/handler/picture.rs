@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use iiphost_plugin_api::{ColorModel, EncodedFormat, MetadataKind, Region, Resolution, TileId};
+use iiphost_plugin_api::{AlphaMode, ColorModel, EncodedFormat, MetadataKind, Region, Resolution, TileId};
 use sha2::{Digest, Sha256};
 
 use super::images::ImageHandle;
@@ -251,12 +251,17 @@ impl Handler {
         };
         let (tile_col, tile_row) = plan.tile.filter(|_| prepared.is_tile && plan.is_unscaled())?;
         let grey = page.color_band_count == 1;
+        // WebP has a place for opacity, if it is not multiplied into the colors.
+        let opacity = match (format, page.alpha) {
+            (EncodedFormat::WebP, AlphaMode::Unassociated) => 1,
+            _ => 0,
+        };
         let fits = self.config.codec_passthrough
             && level.encoded == Some(format)
             && plan.output.quality.is_none()
             && page.bit_depth == 8
             && matches!(page.color_model, ColorModel::Grey | ColorModel::Rgb)
-            && page.color_band_count == page.band_count
+            && page.color_band_count + opacity == page.band_count
             // What reaches over the edge of the level can be cut without decoding only in JPEG.
             && (plan.size == page.tile_size || format == EncodedFormat::Jpeg)
             && pipeline::is_plain(&plan.processing, &plan.turn, grey);

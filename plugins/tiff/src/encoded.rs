@@ -1,22 +1,25 @@
 //! Stored JPEG and WebP tiles handed on undecoded, as complete files.
 
-use iiphost_plugin_api::{DecodeError, EncodedFormat, EncodedTile};
+use iiphost_plugin_api::{AlphaMode, DecodeError, EncodedFormat, EncodedTile};
 
 use crate::compression::Compression;
 use crate::jpeg_markers::{Frame, JpegParts};
 use crate::layout::Layout;
 use crate::photometric::Photometric;
 
-/// The encoding in which tiles of this layout may be handed on.
-pub(crate) fn format(layout: &Layout) -> Option<EncodedFormat> {
+/// The encoding in which tiles of this layout may be handed on; `alpha` is what its shape says.
+pub(crate) fn format(layout: &Layout, alpha: AlphaMode) -> Option<EncodedFormat> {
     if !layout.tiled || layout.planar {
         return None;
     }
     match (layout.compression, layout.photometric, layout.samples_per_pixel) {
         (Compression::Jpeg, Photometric::BlackIsZero, 1) => Some(EncodedFormat::Jpeg),
         (Compression::Jpeg, Photometric::Rgb | Photometric::YCbCr, 3) => Some(EncodedFormat::Jpeg),
-        // What a fourth band of WebP means is fixed, what the tags call it may be something else.
         (Compression::WebP, Photometric::Rgb, 3) => Some(EncodedFormat::WebP),
+        // What a fourth band of WebP means is fixed; the tags may call it something else.
+        (Compression::WebP, Photometric::Rgb, 4) if alpha == AlphaMode::Unassociated => {
+            Some(EncodedFormat::WebP)
+        }
         _ => None,
     }
 }
@@ -43,9 +46,11 @@ pub(crate) fn tile(
 fn webp(layout: &Layout, block: Vec<u8>) -> Option<EncodedTile> {
     let features = webp::BitstreamFeatures::new(&block)?;
     let (width, height) = (features.width(), features.height());
+    // A tile without a transparent pixel may be stored without opacity.
+    let has_bands = layout.samples_per_pixel == 4 || !features.has_alpha();
     let fits = (width, height) == (layout.block_width, layout.block_height)
         && !features.has_animation()
-        && !features.has_alpha();
+        && has_bands;
     fits.then_some(EncodedTile {
         format: EncodedFormat::WebP,
         width,
@@ -226,6 +231,36 @@ mod tests {
         let decoded = read_region(&*reader, 0, 0, Region::new(0, 0, 32, 32)).unwrap();
         assert_eq!(viewed(&passed.bytes, 1), decoded);
         assert_eq!(viewed(&passed.bytes, 1), viewed(&file, 1));
+    }
+
+    #[test]
+    fn webp_tiles_are_passed_with_the_opacity_they_have() {
+        for (bands, extra, is_passed) in [
+            (3, None, true),
+            (4, None, true),
+            (4, Some(2), true),
+            (4, Some(1), false),
+        ] {
+            let mut image = Image::new(32, 32, bands, 8).tiled(32, 32).compressed(50001);
+            image.values.iter_mut().for_each(|value| *value |= 1);
+            if let Some(meaning) = extra {
+                image = image.tag(338, Values::Short(vec![meaning]));
+            }
+            let reader = open(write(&[image], ByteOrder::Little, false)).unwrap();
+            let said = reader.info().pages[0].levels[0].encoded;
+            assert_eq!(
+                said,
+                is_passed.then_some(EncodedFormat::WebP),
+                "{bands} {extra:?}"
+            );
+            let Some(passed) = tile(&*reader, 0, 0) else {
+                assert!(!is_passed, "{bands} {extra:?}");
+                continue;
+            };
+            let viewed = webp::Decoder::new(&passed.bytes).decode().unwrap();
+            assert_eq!(viewed.is_alpha(), bands == 4);
+            assert!(*viewed == *read_region(&*reader, 0, 0, Region::new(0, 0, 32, 32)).unwrap());
+        }
     }
 
     #[test]

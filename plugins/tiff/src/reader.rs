@@ -137,7 +137,7 @@ impl ImageReader for TiffReader {
     fn encoded_tile(&self, tile: TileId, ctx: &ReadContext<'_>) -> Result<Option<EncodedTile>, DecodeError> {
         let picture = self.picture(tile.page, tile.level)?;
         let layout = &picture.layout;
-        let Some(format) = encoded::format(layout) else {
+        let Some(format) = encoded::format(layout, picture.shape.alpha) else {
             return Ok(None);
         };
         if tile.tile_col >= layout.block_cols() || tile.tile_row >= layout.block_rows() {
@@ -245,7 +245,7 @@ fn level_info(picture: &Picture) -> LevelInfo {
         height: layout.height,
         tile_width,
         tile_height,
-        encoded: encoded::format(layout),
+        encoded: encoded::format(layout, picture.shape.alpha),
         computed: false,
     }
 }
@@ -288,6 +288,17 @@ mod tests {
         let mut ycbcr = Image::new(40, 24, 3, 8).photometric(6).tiled(16, 16);
         ycbcr.blocks = Some(vec![vec![90; 16 * 16 * 3 / 2]; 6]);
         images.push(ycbcr);
+        let mut planes = Image::new(40, 24, 4, 16)
+            .photometric(6)
+            .compressed(8)
+            .tiled(16, 16);
+        planes.planar = true;
+        let block = planes.block_of(&[90; 16 * 16 * 2]);
+        planes.blocks = Some(vec![block; 6 * 4]);
+        images.push(planes.tag(530, Values::Short(vec![2, 2])));
+        let palette = Values::Short((0..768).collect());
+        images.push(Image::new(40, 24, 2, 8).photometric(3).tag(320, palette));
+        images.push(Image::new(40, 24, 3, 8).compressed(34925));
         let mut float = Image::new(40, 24, 1, 32).compressed(8).predicted(3);
         float.sample_format = 3;
         images.push(float);
