@@ -113,10 +113,10 @@ impl BlockPart<'_> {
             stored.fill(0);
             return Ok(());
         }
-        let rows = layout.stored_rows(self.block.row);
+        let size = layout.stored_size(plane, self.block.row);
         if layout.compression.is_jpeg2000() {
             let place = offset..offset + len;
-            return jpeg2000::decompress(layout, self.input.source, place, stored, rows, self.ctx);
+            return jpeg2000::decompress(layout, self.input.source, place, stored, size, self.ctx);
         }
         // Nothing that is right needs more; a count from the file must not decide about memory.
         let most = (stored.len() as u64).saturating_mul(4).saturating_add(1 << 20);
@@ -125,11 +125,8 @@ impl BlockPart<'_> {
         if layout.reverse_bits {
             encoded.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
         }
-        codecs.decompress(layout, encoded, stored, rows)?;
-        if !layout.has_data_units() {
-            let row_bytes = layout.stored_row_bytes().unwrap_or(usize::MAX);
-            predictor::undo(layout, stored, row_bytes);
-        }
+        codecs.decompress(layout, encoded, stored, size)?;
+        predictor::undo(layout, stored, layout.row_bytes(size.width).unwrap_or(usize::MAX));
         Ok(())
     }
 
@@ -187,7 +184,6 @@ impl BlockPart<'_> {
         scratch: &mut Scratch,
     ) -> Result<(), DecodeError> {
         let layout = &self.picture.layout;
-        let rows = layout.stored_rows(self.block.row);
         let too_large = || DecodeError::limit("a strip larger than memory");
         let row_bytes = layout.stored_row_bytes().ok_or_else(too_large)?;
         let Scratch {
@@ -198,17 +194,15 @@ impl BlockPart<'_> {
         } = scratch;
         let key = Key::Stored(self.input.reader, layout.directory, self.block.row, plane);
         let strip = self.input.strips.get(key, || {
-            let len = layout.stored_bytes(rows).ok_or_else(too_large)?;
+            let size = layout.stored_size(plane, self.block.row);
+            let len = layout.stored_bytes(size).ok_or_else(too_large)?;
             let mut stored = Vec::new();
             self.decode(plane, resized(&mut stored, len)?, encoded, codecs)?;
-            if !layout.has_data_units() {
-                return Ok(stored);
-            }
-            let len = row_bytes.checked_mul(rows as usize).ok_or_else(too_large)?;
             let mut spread = Vec::new();
-            let width = layout.block_width as usize;
-            color::spread_units(&stored, layout.subsampling, width, resized(&mut spread, len)?);
-            Ok(spread)
+            Ok(match self.spread(plane, &stored, &mut spread)? {
+                Some(_) => spread,
+                None => stored,
+            })
         })?;
         let first = self.left() * usize::from(layout.samples_together());
         let rows = strip.chunks_exact(row_bytes).skip(self.above());
@@ -226,9 +220,10 @@ impl BlockPart<'_> {
         scratch: &mut Scratch,
     ) -> Result<(), DecodeError> {
         let layout = &self.picture.layout;
-        let rows = layout.stored_rows(self.block.row);
         let too_large = || DecodeError::limit("a block larger than memory");
-        let stored_len = layout.stored_bytes(rows).ok_or_else(too_large)?;
+        let stored_len = layout
+            .stored_bytes(layout.stored_size(plane, self.block.row))
+            .ok_or_else(too_large)?;
         let Scratch {
             encoded,
             stored,
@@ -239,22 +234,40 @@ impl BlockPart<'_> {
         let stored = resized(stored, stored_len)?;
         self.decode(plane, stored, encoded, codecs)?;
         let row_bytes = layout.stored_row_bytes().ok_or_else(too_large)?;
-        let stored = if layout.has_data_units() {
-            let spread = resized(
-                spread,
-                row_bytes.checked_mul(rows as usize).ok_or_else(too_large)?,
-            )?;
-            color::spread_units(stored, layout.subsampling, layout.block_width as usize, spread);
-            spread
-        } else {
-            stored
-        };
+        let stored = self.spread(plane, stored, spread)?.unwrap_or(stored);
         let first = self.left() * usize::from(layout.samples_together());
         for y in 0..self.part.height {
             let row = &stored[(self.above() + y as usize) * row_bytes..][..row_bytes];
             self.copy_samples(row, first, plane, y, target, plane_row)?;
         }
         Ok(())
+    }
+
+    /// The stored samples of a plane with one for every pixel of the block, `None` if they are that already.
+    fn spread<'s>(
+        &self,
+        plane: u16,
+        stored: &[u8],
+        spread: &'s mut Vec<u8>,
+    ) -> Result<Option<&'s mut [u8]>, DecodeError> {
+        let layout = &self.picture.layout;
+        let is_whole = layout.planar && !matches!(plane, 1 | 2);
+        if !layout.is_subsampled() || is_whole {
+            return Ok(None);
+        }
+        let len = layout
+            .stored_row_bytes()
+            .and_then(|bytes| bytes.checked_mul(layout.stored_rows(self.block.row) as usize))
+            .ok_or_else(|| DecodeError::limit("a block larger than memory"))?;
+        let spread = resized(spread, len)?;
+        let (width, shared) = (layout.block_width as usize, layout.subsampling);
+        match (layout.planar, layout.bits) {
+            (false, 8) => color::spread_units::<1>(stored, shared, width, spread),
+            (false, _) => color::spread_units::<2>(stored, shared, width, spread),
+            (true, 8) => color::spread_plane::<1>(stored, shared, width, spread),
+            (true, _) => color::spread_plane::<2>(stored, shared, width, spread),
+        }
+        Ok(Some(spread))
     }
 
     /// Fetches the rows of the part from an uncompressed block.
@@ -344,15 +357,21 @@ impl BlockPart<'_> {
         let pixel_bytes = target.pixel_bytes;
         let width = self.part.width as usize;
         let out = target.row(self.part, y);
-        if let Some(palette) = &layout.color_map {
-            let format = if layout.bits > 8 {
-                SampleFormat::U16
-            } else {
-                SampleFormat::U8
+        if let Some(colors) = &layout.color_map {
+            let format = match layout.bits {
+                ..=8 => SampleFormat::U8,
+                _ => SampleFormat::U16,
             };
-            let indexes = resized(plane_row, width * format.bytes())?;
-            samples::unpack(layout, format, row, first, width, indexes);
-            color::look_up(palette, indexes, format, out);
+            let palette = color::Palette {
+                colors,
+                bits: u32::from(layout.bits),
+                samples_together: usize::from(layout.samples_together()),
+                pixel_bytes,
+            };
+            let count = width * palette.samples_together;
+            let samples = resized(plane_row, count * format.bytes())?;
+            samples::unpack(layout, format, row, first, count, samples);
+            palette.apply(samples, format, usize::from(plane), out);
         } else if layout.planar {
             let sample_bytes = format.bytes();
             let values = resized(plane_row, width * sample_bytes)?;

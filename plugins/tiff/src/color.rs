@@ -10,10 +10,12 @@ use crate::photometric::Photometric;
 pub(crate) enum ColorStep {
     /// Nothing.
     None,
-    /// Grey where 0 is white.
-    Invert,
-    /// 8-bit YCbCr to RGB.
+    /// Grey where the smallest value is white; of floating point, smallest and largest value together.
+    Invert(f32),
+    /// YCbCr of 8 bits to RGB.
     Ycbcr(Box<YcbcrTables>),
+    /// YCbCr of 9 to 16 bits to RGB.
+    DeepYcbcr(DeepYcbcr),
     /// ICC encoding of L*a*b* to the one of TIFF.
     IccLab,
     /// ITU-T T.42 encoding of L*a*b* to the one of TIFF.
@@ -21,13 +23,19 @@ pub(crate) enum ColorStep {
 }
 
 impl ColorStep {
-    /// The step for a layout. JPEG and WebP have been converted by their codec.
+    /// The step for a layout.
     pub(crate) fn of(layout: &Layout) -> Self {
         match layout.photometric {
-            Photometric::WhiteIsZero => Self::Invert,
-            Photometric::YCbCr if !layout.compression.gives_rgb() => {
-                Self::Ycbcr(Box::new(YcbcrTables::new(&layout.ycbcr)))
+            Photometric::WhiteIsZero => {
+                // Floating point of the file reaches from 0 to 1, as far as anything says.
+                let (smallest, largest) = layout.range_of_wide_integers().unwrap_or((0.0, 1.0));
+                Self::Invert((smallest + largest) as f32)
             }
+            Photometric::YCbCr if layout.codec_turns_ycbcr() => Self::None,
+            Photometric::YCbCr if layout.bits > 8 => {
+                Self::DeepYcbcr(DeepYcbcr::new(&layout.ycbcr, layout.bits))
+            }
+            Photometric::YCbCr => Self::Ycbcr(Box::new(YcbcrTables::new(&layout.ycbcr))),
             Photometric::IccLab => Self::IccLab,
             Photometric::ItuLab => Self::ItuLab,
             _ => Self::None,
@@ -38,12 +46,26 @@ impl ColorStep {
     pub(crate) fn apply(&self, row: &mut [u8], format: SampleFormat, bits: u32, band_count: usize) {
         match self {
             Self::None => {}
-            Self::Invert => crate::samples::invert(row, format, bits, band_count),
-            Self::Ycbcr(tables) => row
-                .as_chunks_mut::<3>()
-                .0
-                .iter_mut()
-                .for_each(|p| *p = tables.rgb(*p)),
+            Self::Invert(ends) => crate::samples::invert(row, format, bits, band_count, *ends),
+            Self::Ycbcr(tables) => match band_count {
+                3 => row
+                    .as_chunks_mut::<3>()
+                    .0
+                    .iter_mut()
+                    .for_each(|p| *p = tables.rgb(*p)),
+                _ => {
+                    for pixel in row.chunks_exact_mut(band_count) {
+                        let rgb = tables.rgb([pixel[0], pixel[1], pixel[2]]);
+                        pixel[..3].copy_from_slice(&rgb);
+                    }
+                }
+            },
+            Self::DeepYcbcr(sums) => {
+                for pixel in row.as_chunks_mut::<2>().0.chunks_exact_mut(band_count) {
+                    let rgb = sums.rgb([pixel[0], pixel[1], pixel[2]].map(u16::from_ne_bytes));
+                    pixel[..3].copy_from_slice(&rgb.map(u16::to_ne_bytes));
+                }
+            }
             Self::IccLab if format == SampleFormat::U8 => {
                 for pixel in row.chunks_exact_mut(band_count) {
                     pixel[1] ^= 0x80;
@@ -116,14 +138,62 @@ impl YcbcrTables {
     }
 }
 
-/// Spreads data units of subsampled YCbCr to one sample triple per pixel.
+/// The same for samples of more than 8 bits, whose tables would be larger than the caches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeepYcbcr {
+    /// Codes of no light and of no color.
+    zero: [f32; 3],
+    /// Light per code of Y, red per code of Cr, blue per code of Cb.
+    luma: f32,
+    red: f32,
+    blue: f32,
+    /// Shares of red and blue in green.
+    green_red: f32,
+    green_blue: f32,
+    /// The largest code.
+    max: u16,
+}
+
+impl DeepYcbcr {
+    fn new(params: &YcbcrParams, bits: u16) -> Self {
+        let [red, green, blue] = params.coefficients;
+        let [y0, y1, cb0, cb1, cr0, cr1] = params.reference;
+        let half = 2.0_f64.powi(i32::from(bits) - 1);
+        let (all, around) = (2.0 * half - 1.0, half - 1.0);
+        Self {
+            zero: [y0, cb0, cr0].map(|zero| zero as f32),
+            luma: (all / (y1 - y0)) as f32,
+            red: (around / (cr1 - cr0) * (2.0 - 2.0 * red)) as f32,
+            blue: (around / (cb1 - cb0) * (2.0 - 2.0 * blue)) as f32,
+            green_red: (-red / green) as f32,
+            green_blue: (-blue / green) as f32,
+            max: all as u16,
+        }
+    }
+
+    fn rgb(&self, code: [u16; 3]) -> [u16; 3] {
+        let from = |i: usize| f32::from(code[i]) - self.zero[i];
+        let (luma, blue, red) = (from(0) * self.luma, from(1) * self.blue, from(2) * self.red);
+        let green = red * self.green_red + blue * self.green_blue;
+        // Conversion to an integer clamps to its range.
+        [red, green, blue].map(|color| ((luma + color + 0.5) as u16).min(self.max))
+    }
+}
+
+/// Spreads data units of subsampled YCbCr to one triple of samples, of `N` bytes each, per pixel.
 ///
 /// A data unit holds h x v luma samples, one Cb and one Cr; `stored` has the units of a block row by row.
-pub(crate) fn spread_units(stored: &[u8], subsampling: (u8, u8), width: usize, out: &mut [u8]) {
+pub(crate) fn spread_units<const N: usize>(
+    stored: &[u8],
+    subsampling: (u8, u8),
+    width: usize,
+    out: &mut [u8],
+) {
     let (h, v) = (usize::from(subsampling.0), usize::from(subsampling.1));
     let unit_len = h * v + 2;
     let units_across = width.div_ceil(h);
-    for (y, row) in out.chunks_exact_mut(3 * width).enumerate() {
+    let (stored, (samples, _)) = (stored.as_chunks::<N>().0, out.as_chunks_mut::<N>());
+    for (y, row) in samples.chunks_exact_mut(3 * width).enumerate() {
         let units = &stored[y / v * units_across * unit_len..];
         for (x, pixel) in row.as_chunks_mut::<3>().0.iter_mut().enumerate() {
             let unit = &units[x / h * unit_len..][..unit_len];
@@ -132,20 +202,59 @@ pub(crate) fn spread_units(stored: &[u8], subsampling: (u8, u8), width: usize, o
     }
 }
 
-/// Writes the colors of palette indexes; an index past the end of the palette cannot occur.
-pub(crate) fn look_up(palette: &[[u8; 3]], indexes: &[u8], format: SampleFormat, out: &mut [u8]) {
-    let (pixels, _) = out.as_chunks_mut::<3>();
-    let color = |idx: usize| palette.get(idx).copied().unwrap_or_default();
-    match format {
-        SampleFormat::U16 => {
-            let (indexes, _) = indexes.as_chunks::<2>();
-            for (pixel, idx) in pixels.iter_mut().zip(indexes) {
-                *pixel = color(usize::from(u16::from_ne_bytes(*idx)));
-            }
+/// Spreads a plane of chroma to one sample, of `N` bytes, per pixel.
+pub(crate) fn spread_plane<const N: usize>(
+    stored: &[u8],
+    subsampling: (u8, u8),
+    width: usize,
+    out: &mut [u8],
+) {
+    let (h, v) = (usize::from(subsampling.0), usize::from(subsampling.1));
+    let (stored, (samples, _)) = (stored.as_chunks::<N>().0, out.as_chunks_mut::<N>());
+    for (y, row) in samples.chunks_exact_mut(width).enumerate() {
+        let shared = &stored[y / v * width.div_ceil(h)..];
+        for (pixels, sample) in row.chunks_mut(h).zip(shared) {
+            pixels.fill(*sample);
         }
-        _ => {
-            for (pixel, &idx) in pixels.iter_mut().zip(indexes) {
-                *pixel = color(usize::from(idx));
+    }
+}
+
+/// A palette, and how the samples behind an index become those of 8 bits behind its color.
+pub(crate) struct Palette<'a> {
+    pub(crate) colors: &'a [[u8; 3]],
+    /// Bits of an index and of the samples behind it, 1 to 16.
+    pub(crate) bits: u32,
+    /// Samples of a pixel in one row of stored ones: all, or one if they lie in planes.
+    pub(crate) samples_together: usize,
+    /// Bytes of a pixel that is delivered.
+    pub(crate) pixel_bytes: usize,
+}
+
+impl Palette<'_> {
+    /// Writes the colors of indexes and scales what lies behind them. `samples` begin with the index if
+    /// `plane` is 0; an index past the end of the palette cannot occur.
+    pub(crate) fn apply(&self, samples: &[u8], format: SampleFormat, plane: usize, out: &mut [u8]) {
+        let color = |idx: u16| self.colors.get(usize::from(idx)).copied().unwrap_or_default();
+        if (format, self.pixel_bytes) == (SampleFormat::U8, 3) {
+            // The usual case: nothing behind the index.
+            for (pixel, &idx) in out.as_chunks_mut::<3>().0.iter_mut().zip(samples) {
+                *pixel = color(u16::from(idx));
+            }
+            return;
+        }
+        let max = (1_u32 << self.bits) - 1;
+        let pixels = out.chunks_exact_mut(self.pixel_bytes);
+        let bytes = format.bytes();
+        for (pixel, samples) in pixels.zip(samples.chunks_exact(self.samples_together * bytes)) {
+            for (idx, sample) in samples.chunks_exact(bytes).enumerate() {
+                let value = match *sample {
+                    [a, b] => u16::from_ne_bytes([a, b]),
+                    _ => u16::from(sample[0]),
+                };
+                match plane + idx {
+                    0 => pixel[..3].copy_from_slice(&color(value)),
+                    behind => pixel[2 + behind] = ((u32::from(value) * 255 + max / 2) / max) as u8,
+                }
             }
         }
     }
@@ -296,7 +405,7 @@ mod tests {
         // One unit of 2x2 and one half outside a width of 3.
         let stored = [1, 2, 3, 4, 50, 60, 5, 6, 7, 8, 70, 80];
         let mut out = [0; 18];
-        spread_units(&stored, (2, 2), 3, &mut out);
+        spread_units::<1>(&stored, (2, 2), 3, &mut out);
         assert_eq!(out[..9], [1, 50, 60, 2, 50, 60, 5, 70, 80]);
         assert_eq!(out[9..], [3, 50, 60, 4, 50, 60, 7, 70, 80]);
     }

@@ -78,7 +78,7 @@ pub(crate) struct Layout {
     pub(crate) order: ByteOrder,
     /// Meaning of the samples beyond the color ones, `None` if the tag is absent.
     pub(crate) extra_samples: Option<Vec<u16>>,
-    /// Chroma subsampling of YCbCr, across and down.
+    /// Chroma subsampling of YCbCr, across and down: pixels that share a sample.
     pub(crate) subsampling: (u8, u8),
     pub(crate) ycbcr: YcbcrParams,
     /// Colors of a palette.
@@ -171,7 +171,7 @@ impl Layout {
             2 => !compression.is_picture_file(),
             _ => false,
         };
-        let subsampling = tags.subsampling()?;
+        let subsampling = tags.subsampling(samples)?;
         let (tiled, block_width, block_height) = tags.blocks(width, height)?;
         let color_map = match photometric {
             Photometric::Palette => Some(tags.color_map(bits)?),
@@ -216,7 +216,7 @@ impl Layout {
             },
             extra_samples: tags.extra_samples()?,
             subsampling,
-            ycbcr: tags.ycbcr()?,
+            ycbcr: tags.ycbcr(bits)?,
             color_map,
             jpeg_tables,
             codec_options,
@@ -264,25 +264,57 @@ impl Layout {
 
     /// Bytes of one stored row of one block after decompression, `None` on overflow.
     pub(crate) fn stored_row_bytes(&self) -> Option<usize> {
-        let bits = u64::from(self.block_width) * u64::from(self.samples_together()) * u64::from(self.bits);
+        self.row_bytes(self.block_width)
+    }
+
+    /// Bytes of a stored row of `width` pixels, `None` on overflow.
+    pub(crate) fn row_bytes(&self, width: u32) -> Option<usize> {
+        let bits = u64::from(width) * u64::from(self.samples_together()) * u64::from(self.bits);
         usize::try_from(bits.div_ceil(8)).ok()
     }
 
-    /// Chroma is stored with fewer samples than luma, in data units (TIFF 6.0 section 21).
-    pub(crate) fn has_data_units(&self) -> bool {
-        self.photometric == Photometric::YCbCr
-            && !self.compression.is_picture_file()
-            && self.subsampling != (1, 1)
+    /// The codec turns YCbCr into RGB.
+    pub(crate) fn codec_turns_ycbcr(&self) -> bool {
+        self.compression == Compression::Jpeg && !self.planar && self.samples_per_pixel == 3
     }
 
-    /// Bytes of `rows` rows of a block after decompression, `None` on overflow.
-    pub(crate) fn stored_bytes(&self, rows: u32) -> Option<usize> {
-        if self.has_data_units() {
-            let (h, v) = (u64::from(self.subsampling.0), u64::from(self.subsampling.1));
-            let units = u64::from(self.block_width).div_ceil(h) * u64::from(rows).div_ceil(v);
-            return usize::try_from(units.checked_mul(h * v + 2)?).ok();
+    /// Chroma comes out of the codec with fewer samples than luma. JPEG and JPEG 2000 spread it themselves
+    /// where they have all of a pixel.
+    pub(crate) fn is_subsampled(&self) -> bool {
+        let codec_spreads =
+            !self.planar && (self.compression.is_jpeg2000() || self.compression == Compression::Jpeg);
+        self.photometric == Photometric::YCbCr && self.subsampling != (1, 1) && !codec_spreads
+    }
+
+    /// Pixels across and down that share a stored sample of a plane.
+    fn sharing(&self, plane: u16) -> (u32, u32) {
+        match self.planar && self.is_subsampled() && matches!(plane, 1 | 2) {
+            true => (u32::from(self.subsampling.0), u32::from(self.subsampling.1)),
+            false => (1, 1),
         }
-        self.stored_row_bytes()?.checked_mul(rows as usize)
+    }
+
+    /// Samples of a plane of a block in the given row of blocks. A block of a plane of chroma covers the same
+    /// pixels as that of luma (Adobe Technical Note 2 says so of JPEG, and it is the only way in which
+    /// all planes have the same number of blocks).
+    pub(crate) fn stored_size(&self, plane: u16, block_row: u32) -> BlockSize {
+        let (across, down) = self.sharing(plane);
+        BlockSize {
+            width: self.block_width.div_ceil(across),
+            rows: self.stored_rows(block_row).div_ceil(down),
+            full_rows: self.block_height.div_ceil(down),
+        }
+    }
+
+    /// Bytes of a block of this size after decompression, `None` on overflow.
+    pub(crate) fn stored_bytes(&self, size: BlockSize) -> Option<usize> {
+        if self.is_subsampled() && !self.planar {
+            let (h, v) = (u64::from(self.subsampling.0), u64::from(self.subsampling.1));
+            let units = u64::from(size.width).div_ceil(h) * u64::from(size.rows).div_ceil(v);
+            let unit_bytes = (h * v + 2) * u64::from(self.bits / 8);
+            return usize::try_from(units.checked_mul(unit_bytes)?).ok();
+        }
+        self.row_bytes(size.width)?.checked_mul(size.rows as usize)
     }
 
     /// What holds for a layout as a whole.
@@ -306,7 +338,7 @@ impl Layout {
         if self.byte_counts.is_none() && self.compression != Compression::None && blocks > 1 {
             return Err(DecodeError::format("no byte counts for compressed blocks"));
         }
-        if self.stored_bytes(self.block_height).is_none() {
+        if self.stored_bytes(self.stored_size(0, 0)).is_none() {
             return Err(DecodeError::format(format!(
                 "a block of {}x{} pixels is larger than memory",
                 self.block_width, self.block_height
@@ -329,13 +361,19 @@ impl Layout {
                 self.bits
             ));
         }
+        if self.compression == Compression::Jpeg && self.samples_together() > 4 {
+            return unsupported(format!(
+                "JPEG with {} samples of a pixel side by side, expected 1 to 4",
+                self.samples_per_pixel
+            ));
+        }
         if self.compression == Compression::WebP
             && (self.photometric != Photometric::Rgb
                 || self.planar
                 || !matches!(self.samples_per_pixel, 3 | 4))
         {
             return unsupported(format!(
-                "WebP with {:?} and {} samples per pixel, expected RGB with 3 or 4",
+                "WebP with {:?} and {} samples per pixel, expected RGB with 3 or 4 in one plane",
                 self.photometric, self.samples_per_pixel
             ));
         }
@@ -355,26 +393,8 @@ impl Layout {
         {
             return unsupported(format!("LERC with {:?} samples of {} bits", self.kind, self.bits));
         }
-        if self.compression == Compression::Lerc && self.photometric == Photometric::YCbCr {
-            return unsupported("LERC with YCbCr".into());
-        }
         if self.photometric == Photometric::YCbCr {
-            if self.bits != 8 || self.kind != SampleKind::Unsigned {
-                return unsupported(format!("YCbCr with {} bits per sample, expected 8", self.bits));
-            }
-            if self.samples_per_pixel != 3 {
-                return unsupported(format!(
-                    "YCbCr with {} samples per pixel, expected 3",
-                    self.samples_per_pixel
-                ));
-            }
-            let is_spread = self.subsampling != (1, 1) && !self.compression.is_jpeg2000();
-            if self.planar && (self.compression.gives_rgb() || is_spread) {
-                return unsupported("YCbCr in separate planes with subsampling or JPEG".into());
-            }
-            if self.has_data_units() && self.predictor != Predictor::None {
-                return unsupported("YCbCr with subsampling and a predictor".into());
-            }
+            self.check_ycbcr()?;
         }
         if matches!(
             self.compression,
@@ -389,6 +409,57 @@ impl Layout {
             ));
         }
         Ok(())
+    }
+
+    fn check_ycbcr(&self) -> Result<(), DecodeError> {
+        let unsupported = |what: String| Err(DecodeError::unsupported(what));
+        if !matches!(self.bits, 8..=16) || self.kind != SampleKind::Unsigned {
+            return unsupported(format!(
+                "YCbCr with {:?} samples of {} bits, expected unsigned of 8 to 16",
+                self.kind, self.bits
+            ));
+        }
+        if !self.is_subsampled() {
+            return Ok(());
+        }
+        if !matches!(self.bits, 8 | 16) {
+            return unsupported(format!(
+                "subsampled YCbCr of {} bits, expected 8 or 16",
+                self.bits
+            ));
+        }
+        if self.planar {
+            return Ok(());
+        }
+        if self.samples_per_pixel != 3 {
+            return unsupported(format!(
+                "subsampled YCbCr with {} samples per pixel in one plane, expected 3",
+                self.samples_per_pixel
+            ));
+        }
+        if self.predictor != Predictor::None {
+            return unsupported("subsampled YCbCr with a predictor, expected none".into());
+        }
+        if self.compression == Compression::Lerc {
+            return unsupported("subsampled YCbCr with LERC, which has no place for its data units".into());
+        }
+        Ok(())
+    }
+}
+
+/// Samples of a stored block, of each plane if there are several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockSize {
+    pub(crate) width: u32,
+    pub(crate) rows: u32,
+    /// Rows of a block that is not the last one down. A last strip may be stored with as many.
+    pub(crate) full_rows: u32,
+}
+
+impl BlockSize {
+    /// Whether a picture of this size is such a block. It may have more rows than a last strip needs.
+    pub(crate) fn fits(self, width: u32, height: u32) -> bool {
+        width == self.width && (self.rows..=self.full_rows).contains(&height)
     }
 }
 
@@ -513,10 +584,12 @@ impl Tags<'_, '_, '_> {
         }
     }
 
-    fn subsampling(&mut self) -> Result<(u8, u8), DecodeError> {
+    fn subsampling(&mut self, samples: u64) -> Result<(u8, u8), DecodeError> {
         let values = match self.directory.find(tag::YCBCR_SUBSAMPLING) {
             Some(entry) => self.structure.integers(entry, 2)?,
-            None => return Ok((2, 2)),
+            None if samples == 3 => return Ok((2, 2)),
+            // The default is that of three samples; nothing lays out data units of more.
+            None => return Ok((1, 1)),
         };
         match values[..] {
             [h @ (1 | 2 | 4), v @ (1 | 2 | 4)] => Ok((h as u8, v as u8)),
@@ -526,11 +599,13 @@ impl Tags<'_, '_, '_> {
         }
     }
 
-    fn ycbcr(&mut self) -> Result<YcbcrParams, DecodeError> {
-        // Defaults: CCIR 601-1, and codes 0 to 255 with chroma around 128.
+    fn ycbcr(&mut self, bits: u16) -> Result<YcbcrParams, DecodeError> {
+        // Defaults: CCIR 601-1, and all codes with chroma around the middle.
+        let codes = 2.0_f64.powi(i32::from(bits));
+        let (white, middle) = (codes - 1.0, codes / 2.0);
         let mut params = YcbcrParams {
             coefficients: [0.299, 0.587, 0.114],
-            reference: [0.0, 255.0, 128.0, 255.0, 128.0, 255.0],
+            reference: [0.0, white, middle, white, middle, white],
         };
         if let Some(entry) = self.directory.find(tag::YCBCR_COEFFICIENTS) {
             let values = self.structure.numbers(entry, 3)?;

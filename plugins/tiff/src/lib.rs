@@ -9,6 +9,8 @@
 
 mod block;
 mod color;
+#[cfg(test)]
+mod combinations;
 mod compression;
 mod decoder;
 mod decompress;

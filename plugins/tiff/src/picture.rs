@@ -53,7 +53,7 @@ impl Picture {
         let color = ColorStep::of(&layout);
         let is_copy = samples::is_copy(&layout)
             && !layout.planar
-            && !layout.has_data_units()
+            && !layout.is_subsampled()
             && layout.photometric != Photometric::Palette;
         let row_bytes = (layout.width as usize).saturating_mul(shape.pixel_bytes());
         let has_tall_strips =
@@ -264,13 +264,16 @@ impl Picture {
             let rows = above.saturating_add(u64::from(region.height));
             ctx.limits
                 .check_pixels(rows.saturating_mul(u64::from(layout.width)))?;
-            let kept = layout.stored_bytes(self.group_height()).unwrap_or(usize::MAX) as u64;
+            let row_bytes = layout.stored_row_bytes().unwrap_or(usize::MAX);
+            let kept = row_bytes.saturating_mul(self.group_height() as usize) as u64;
             return ctx.limits.check_bytes(kept.saturating_mul(2));
         }
         let block_pixels = u64::from(layout.block_width) * u64::from(layout.block_height);
         ctx.limits
             .check_pixels(self.block_count(region).saturating_mul(block_pixels))?;
-        let stored = layout.stored_bytes(layout.block_height).unwrap_or(usize::MAX) as u64;
+        let stored = layout
+            .stored_bytes(layout.stored_size(0, 0))
+            .unwrap_or(usize::MAX) as u64;
         ctx.limits.check_bytes(stored.saturating_mul(2))
     }
 
@@ -304,12 +307,12 @@ impl Picture {
 
     /// Rows can be fetched one by one, without the rest of the block.
     pub(crate) fn is_read_by_rows(&self) -> bool {
-        self.layout.compression == Compression::None && !self.layout.has_data_units()
+        self.layout.compression == Compression::None && !self.layout.is_subsampled()
     }
 
     /// Strips are decoded in pieces, from the top down.
     pub(crate) fn is_streamed(&self) -> bool {
-        self.has_tall_strips && Streams::can_decode(self.layout.compression) && !self.layout.has_data_units()
+        self.has_tall_strips && Streams::can_decode(self.layout.compression) && !self.layout.is_subsampled()
     }
 
     /// Strips that cannot be decoded in pieces and are too large for one group: they are kept as stored.
@@ -360,7 +363,10 @@ impl Picture {
 mod tests {
     use super::*;
     use crate::ifd::ByteOrder;
-    use crate::test_file::{Image, Values, bytes_of_hex, container, open, read_level, read_region, write};
+    use crate::test_file::{
+        CCITT_FORMS, CCITT_ROWS, Image, Values, bytes_of_hex, container, float_bits, open, read_level,
+        read_region, write,
+    };
     use iiphost_plugin_api::SampleFormat;
     use proptest::prelude::*;
 
@@ -449,45 +455,14 @@ mod tests {
         }
     }
 
-    /// The same 20 x 6 picture in each CCITT form, encoded by libtiff.
     #[test]
     fn ccitt_forms_give_their_runs() {
-        let rows = [
-            "11111111111111111111",
-            "10000111111111100001",
-            "10000000011111100001",
-            "00000000000000000000",
-            "01010101010101010101",
-            "11111111111111111110",
-        ];
         let mut image = Image::new(20, 6, 1, 1).in_strips(6);
-        image.values = rows
+        image.values = CCITT_ROWS
             .iter()
             .flat_map(|row| row.bytes().map(|b| u64::from(b - b'0')))
             .collect();
-        for (compression, options, hex) in [
-            (2, 0, "350d00355612d035532b40101d0e8743a1d0e8743a1d0e80350ce380"),
-            (
-                4,
-                0,
-                "26a1a2559097cccb1164744744744744744744744740825422222222e0020020",
-            ),
-            (
-                3,
-                0,
-                "001350d00026aac25a00135532b400220004743a1d0e8743a1d0e8743a001350ce38",
-            ),
-            (
-                3,
-                1,
-                "0019a8680014ab212e00335532b40021160031d0e8743a1d0e8743a1d0e8004844444445c0",
-            ),
-            (
-                3,
-                4,
-                "0001350d0001355612d0000135532b40011000011d0e8743a1d0e8743a1d0e8001350ce380",
-            ),
-        ] {
+        for (compression, options, hex) in CCITT_FORMS {
             let mut bytes = bytes_of_hex(hex);
             let mut coded = image.clone().compressed(compression);
             let tag = if compression == 4 { 293 } else { 292 };
@@ -579,30 +554,13 @@ mod tests {
             0.0_f64, 1.0, -2.0, 0.5, 1024.0, -0.25, 65504.0, 3.0, 0.125, 7.0, -9.0, 1.5,
         ];
         let expected: Vec<u8> = values.iter().flat_map(|&v| (v as f32).to_ne_bytes()).collect();
-        let half = |v: f64| {
-            let bits = (v as f32).to_bits();
-            let exponent = i64::from(bits >> 23 & 255) - 127 + 15;
-            let exponent = if v == 0.0 { 0 } else { exponent as u64 };
-            u64::from(bits >> 31) << 15 | exponent << 10 | u64::from(bits >> 13 & 0x3ff)
-        };
-        let of_24_bits = |v: f64| {
-            let bits = (v as f32).to_bits();
-            let exponent = i64::from(bits >> 23 & 255) - 127 + 63;
-            let exponent = if v == 0.0 { 0 } else { exponent as u64 };
-            u64::from(bits >> 31) << 23 | exponent << 16 | u64::from(bits >> 7 & 0xffff)
-        };
-        for (bits, patterns) in [
-            (16, values.map(half)),
-            (24, values.map(of_24_bits)),
-            (32, values.map(|v| u64::from((v as f32).to_bits()))),
-            (64, values.map(f64::to_bits)),
-        ] {
+        for bits in [16, 24, 32, 64] {
             for (compression, predictor) in [(1, 1), (8, 3), (5, 2), (50000, 3)] {
                 let mut image = Image::new(4, 3, 1, bits)
                     .compressed(compression)
                     .predicted(predictor);
                 image.sample_format = 3;
-                image.values = patterns.to_vec();
+                image.values = values.iter().map(|&v| float_bits(v, bits)).collect();
                 check(&image, &expected);
             }
         }

@@ -173,8 +173,9 @@ pub(crate) fn offset_signed(row: &mut [u8], format: SampleFormat, bits: u32) {
     }
 }
 
-/// Turns the first band of every pixel from "0 is white" to "0 is black", in place.
-pub(crate) fn invert(row: &mut [u8], format: SampleFormat, bits: u32, band_count: usize) {
+/// Turns the first band of every pixel from "0 is white" to "0 is black", in place. Of floating point `ends` is
+/// the sum of black and white.
+pub(crate) fn invert(row: &mut [u8], format: SampleFormat, bits: u32, band_count: usize, ends: f32) {
     let max = (u64::from(u32::MAX) >> (32 - bits)) as u32;
     match (format, band_count) {
         (SampleFormat::U8, 1) => row.iter_mut().for_each(|v| *v ^= max as u8),
@@ -186,7 +187,7 @@ pub(crate) fn invert(row: &mut [u8], format: SampleFormat, bits: u32, band_count
             each_nth::<4>(row, band_count, |b| (u32::from_ne_bytes(b) ^ max).to_ne_bytes());
         }
         (SampleFormat::F32, _) => {
-            each_nth::<4>(row, band_count, |b| (1.0 - f32::from_ne_bytes(b)).to_ne_bytes());
+            each_nth::<4>(row, band_count, |b| (ends - f32::from_ne_bytes(b)).to_ne_bytes());
         }
     }
 }
@@ -230,7 +231,7 @@ mod tests {
     #[test]
     fn inversion_leaves_other_bands_alone() {
         let mut row = [0, 7, 15, 9];
-        invert(&mut row, SampleFormat::U8, 4, 2);
+        invert(&mut row, SampleFormat::U8, 4, 2, 1.0);
         assert_eq!(row, [15, 7, 0, 9]);
         let mut row = [0, 1, 2, 3, 255].map(|v: u8| v);
         offset_signed(&mut row, SampleFormat::U8, 8);

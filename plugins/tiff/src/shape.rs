@@ -48,20 +48,20 @@ impl Shape {
                 layout.photometric
             )));
         }
+        let (color_model, alpha) = meaning(layout, samples);
         if layout.photometric == Photometric::Palette {
-            if samples != 1 || layout.compression.is_picture_file() {
-                return Err(DecodeError::unsupported(format!(
-                    "palette with {samples} samples per pixel and {}, expected 1 and a lossless one",
-                    layout.compression.name()
-                )));
+            if layout.kind == SampleKind::Float {
+                return Err(DecodeError::unsupported(
+                    "palette with floating point for indexes",
+                ));
             }
             return Ok(Self {
-                band_count: 3,
+                band_count: samples + 2,
                 sample_format: SampleFormat::U8,
                 bit_depth: 8,
                 signed: false,
-                color_model: ColorModel::Rgb,
-                alpha: AlphaMode::None,
+                color_model,
+                alpha,
             });
         }
         let is_lab = matches!(
@@ -76,7 +76,6 @@ impl Shape {
             (_, bits @ 9..=16) => (SampleFormat::U16, bits),
             (_, bits) => (SampleFormat::U32, bits),
         };
-        let (color_model, alpha) = meaning(layout, samples);
         Ok(Self {
             band_count: samples,
             sample_format,
@@ -96,7 +95,7 @@ impl Shape {
 
 fn check_lab(layout: &Layout) -> Result<(), DecodeError> {
     let fits = match layout.photometric {
-        Photometric::CieLab => matches!((layout.kind, layout.bits), (SampleKind::Float, 32) | (_, 8 | 16)),
+        Photometric::CieLab => layout.kind == SampleKind::Float || matches!(layout.bits, 8 | 16),
         Photometric::IccLab => layout.kind != SampleKind::Float && matches!(layout.bits, 8 | 16),
         Photometric::ItuLab => layout.kind != SampleKind::Float && layout.bits == 8,
         _ => true,
@@ -117,6 +116,8 @@ fn meaning(layout: &Layout, samples: u32) -> (ColorModel, AlphaMode) {
         Photometric::Separated if layout.other_inks || samples < 4 => (ColorModel::Multiband, samples),
         Photometric::Separated => (ColorModel::Cmyk, 4),
         Photometric::CieLab | Photometric::IccLab | Photometric::ItuLab => (ColorModel::CieLab, 3),
+        // One index for three bands.
+        Photometric::Palette => (ColorModel::Rgb, 1),
         _ => (ColorModel::Rgb, 3),
     };
     let mode = |code: u16| match code {
@@ -144,10 +145,10 @@ fn meaning(layout: &Layout, samples: u32) -> (ColorModel, AlphaMode) {
             )
         }
         Some(_) => (color_model, AlphaMode::None),
-        None => match (color_model, samples) {
-            (ColorModel::Grey, 2) | (ColorModel::Rgb, 4) => (color_model, AlphaMode::Unassociated),
-            (ColorModel::Grey, 4) => (ColorModel::Multiband, AlphaMode::Unassociated),
-            (ColorModel::Grey, 3 | 5..) => (ColorModel::Multiband, AlphaMode::None),
+        None => match (color_model, extra) {
+            (ColorModel::Grey | ColorModel::Rgb, 1) => (color_model, AlphaMode::Unassociated),
+            (ColorModel::Grey, 3) => (ColorModel::Multiband, AlphaMode::Unassociated),
+            (ColorModel::Grey, 2 | 4..) => (ColorModel::Multiband, AlphaMode::None),
             _ => (color_model, AlphaMode::None),
         },
     }

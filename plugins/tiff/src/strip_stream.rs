@@ -308,7 +308,7 @@ impl PackBits {
 #[cfg(test)]
 mod tests {
     use crate::ifd::ByteOrder;
-    use crate::test_file::{Counted, Image, jpeg, open, open_source, read_region, write};
+    use crate::test_file::{Counted, Image, Values, jpeg, open, open_source, read_region, write};
     use iiphost_plugin_api::{
         CallContext, ErrorKind, ImageReader, Limits, PixelBuffer, PlainServices, ReadRequest, Region,
         SampleFormat,
@@ -444,5 +444,51 @@ mod tests {
         let once = source.bytes_read();
         assert!(is_near(Region::new(0, 10, 999, 300)));
         assert_eq!(source.bytes_read(), once);
+    }
+
+    #[test]
+    fn chroma_with_fewer_samples_is_spread_in_strips_too_large_to_keep_whole() {
+        let (width, height) = (1202_u32, 2500_u32);
+        let grey = |x: u32, y: u32| (x / 8 + y / 16) as u8;
+        // Without color, so that luma is what is shown: in data units, and in planes of their own.
+        let mut units = Vec::new();
+        for y in (0..height).step_by(2) {
+            for x in (0..width).step_by(2) {
+                units.extend([
+                    grey(x, y),
+                    grey(x + 1, y),
+                    grey(x, y + 1),
+                    grey(x + 1, y + 1),
+                    128,
+                    128,
+                ]);
+            }
+        }
+        let luma: Vec<u8> = (0..height)
+            .flat_map(|y| (0..width).map(move |x| grey(x, y)))
+            .collect();
+        let chroma = vec![128; (width / 2 * height / 2) as usize];
+        for (planar, blocks) in [(false, vec![units]), (true, vec![luma, chroma.clone(), chroma])] {
+            let mut image = Image::new(width, height, 3, 8)
+                .in_strips(height)
+                .photometric(6)
+                .compressed(8)
+                .tag(530, Values::Short(vec![2, 2]));
+            image.planar = planar;
+            image.blocks = Some(blocks.iter().map(|block| image.block_of(block)).collect());
+            let source = Arc::new(Counted::new(write(&[image], ByteOrder::Little, false)));
+            let reader = open_source(source.clone()).unwrap();
+            for region in [Region::new(700, 2301, 150, 100), Region::new(1, 3, 300, 200)] {
+                let found = read_region(&*reader, 0, 0, region).unwrap();
+                let rows = region.y..region.y + region.height;
+                let expected: Vec<u8> = rows
+                    .flat_map(|y| (region.x..region.x + region.width).flat_map(move |x| [grey(x, y); 3]))
+                    .collect();
+                assert!(found == expected, "planar {planar}, {region:?}");
+            }
+            let before = source.bytes_read();
+            read_region(&*reader, 0, 0, Region::new(0, 0, width, 10)).unwrap();
+            assert_eq!(source.bytes_read(), before, "planar {planar}: decoded once");
+        }
     }
 }

@@ -119,7 +119,8 @@ impl Image {
         self.tile.unwrap_or((self.width, self.rows_per_strip))
     }
 
-    fn encode_blocks(&self, order: ByteOrder) -> Vec<Vec<u8>> {
+    /// The blocks, compressed, in the order of the file.
+    pub(crate) fn encode_blocks(&self, order: ByteOrder) -> Vec<Vec<u8>> {
         if let Some(blocks) = &self.blocks {
             return blocks.clone();
         }
@@ -194,14 +195,15 @@ impl Image {
         self.compress(bytes.to_vec(), 1, bytes.len() as u32, 1)
     }
 
-    fn compress(&self, bytes: Vec<u8>, width: u32, rows: u32, bands: usize) -> Vec<u8> {
+    /// A block of packed samples, compressed.
+    pub(crate) fn compress(&self, bytes: Vec<u8>, width: u32, rows: u32, bands: usize) -> Vec<u8> {
         match self.compression {
             1 => bytes,
             5 => weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8)
                 .encode(&bytes)
                 .unwrap(),
             7 => jpeg(&bytes, width, rows, bands, self.photometric == 6, (2, 2)),
-            34925 => liblzma::encode_all(&bytes[..], 2).unwrap(),
+            34925 => liblzma::encode_all(&bytes[..], 0).unwrap(),
             50001 => {
                 let encoder = match bands {
                     3 => webp::Encoder::from_rgb(&bytes, width, rows),
@@ -240,7 +242,7 @@ impl Image {
 }
 
 /// One row of samples: whole numbers of bytes in byte order, others bit by bit.
-fn pack(row: &[u64], bits: u32, order: ByteOrder) -> Vec<u8> {
+pub(crate) fn pack(row: &[u64], bits: u32, order: ByteOrder) -> Vec<u8> {
     if bits.is_multiple_of(8) {
         let size = bits as usize / 8;
         return row
@@ -265,6 +267,61 @@ fn pack(row: &[u64], bits: u32, order: ByteOrder) -> Vec<u8> {
         })
         .collect()
 }
+
+/// A number of floating point as the pattern of its bits; without subnormal numbers below single precision.
+pub(crate) fn float_bits(value: f64, bits: u32) -> u64 {
+    let single = u64::from((value as f32).to_bits());
+    let narrow = |exponent_bits: u32, fraction_bits: u32| {
+        let bias = (1 << (exponent_bits - 1)) - 1;
+        let exponent = match value == 0.0 {
+            true => 0,
+            false => ((single >> 23 & 255) + bias - 127) << fraction_bits,
+        };
+        let fraction = single >> (23 - fraction_bits) & ((1 << fraction_bits) - 1);
+        single >> 31 << (exponent_bits + fraction_bits) | exponent | fraction
+    };
+    match bits {
+        16 => narrow(5, 10),
+        24 => narrow(7, 16),
+        32 => single,
+        _ => value.to_bits(),
+    }
+}
+
+/// A picture, 1 is a set bit.
+pub(crate) const CCITT_ROWS: [&str; 6] = [
+    "11111111111111111111",
+    "10000111111111100001",
+    "10000000011111100001",
+    "00000000000000000000",
+    "01010101010101010101",
+    "11111111111111111110",
+];
+
+/// The picture in each CCITT form, encoded by libtiff: compression, T4Options or T6Options, bytes.
+pub(crate) const CCITT_FORMS: [(u16, u32, &str); 5] = [
+    (2, 0, "350d00355612d035532b40101d0e8743a1d0e8743a1d0e80350ce380"),
+    (
+        4,
+        0,
+        "26a1a2559097cccb1164744744744744744744744740825422222222e0020020",
+    ),
+    (
+        3,
+        0,
+        "001350d00026aac25a00135532b400220004743a1d0e8743a1d0e8743a001350ce38",
+    ),
+    (
+        3,
+        1,
+        "0019a8680014ab212e00335532b40021160031d0e8743a1d0e8743a1d0e8004844444445c0",
+    ),
+    (
+        3,
+        4,
+        "0001350d0001355612d0000135532b40011000011d0e8743a1d0e8743a1d0e8001350ce380",
+    ),
+];
 
 /// Bytes written as hexadecimal digits.
 pub(crate) fn bytes_of_hex(digits: &str) -> Vec<u8> {

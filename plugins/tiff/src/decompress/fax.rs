@@ -4,7 +4,7 @@ use hayro_ccitt::{DecodeSettings, Decoder, DecoderContext, EncodingMode, decode}
 use iiphost_plugin_api::DecodeError;
 
 use crate::compression::Compression;
-use crate::layout::Layout;
+use crate::layout::{BlockSize, Layout};
 
 /// Bit of T4Options: lines are coded in two dimensions.
 const T4_TWO_DIMENSIONAL: u32 = 1;
@@ -16,7 +16,7 @@ pub(super) fn decompress(
     layout: &Layout,
     encoded: &[u8],
     stored: &mut [u8],
-    rows: u32,
+    BlockSize { width, rows, .. }: BlockSize,
 ) -> Result<(), DecodeError> {
     let name = layout.compression.name();
     if layout.compression != Compression::FaxRle && layout.codec_options & UNCOMPRESSED_MODE != 0 {
@@ -28,7 +28,7 @@ pub(super) fn decompress(
         _ => EncodingMode::Group3_1D,
     };
     let settings = DecodeSettings {
-        columns: layout.block_width,
+        columns: width,
         rows,
         end_of_block: layout.compression != Compression::FaxRle,
         end_of_line: layout.compression == Compression::Fax3,
@@ -36,10 +36,10 @@ pub(super) fn decompress(
         encoding,
         strict: false,
     };
-    let row_bytes = (layout.block_width as usize).div_ceil(8);
+    let row_bytes = (width as usize).div_ceil(8);
     let mut sink = Rows {
         rows: stored.chunks_exact_mut(row_bytes),
-        columns: layout.block_width,
+        columns: width,
         done: 0,
     };
     let result = decode(encoded, &mut sink, &mut DecoderContext::new(settings));

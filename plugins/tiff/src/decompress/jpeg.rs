@@ -11,7 +11,7 @@ use iiphost_plugin_api::DecodeError;
 use mozjpeg::{ColorSpace, CompInfoExt, DctMethod, Decompress};
 
 use crate::jpeg_markers::{Frame, JpegParts};
-use crate::layout::Layout;
+use crate::layout::{BlockSize, Layout};
 use crate::photometric::Photometric;
 
 /// Scans a progressive file may have: each one costs a pass over the block.
@@ -21,13 +21,13 @@ pub(super) fn decompress(
     layout: &Layout,
     encoded: &[u8],
     stored: &mut [u8],
-    rows: u32,
+    size: BlockSize,
 ) -> Result<(), DecodeError> {
     let tables = layout.jpeg_tables.as_deref();
     let parts = JpegParts::new(tables, encoded)?;
     let frame = parts.frame();
     let samples = layout.samples_together();
-    check_frame(frame, layout, rows, samples)?;
+    check_frame(frame, size, samples)?;
     if frame.progressive && parts.scan_count() > MAX_SCANS {
         return Err(DecodeError::limit(format!(
             "a JPEG of more than {MAX_SCANS} scans"
@@ -45,7 +45,9 @@ pub(super) fn decompress(
         }
     };
     // An Adobe marker of our own says what TIFF says about the colors; those of the file are left out.
-    let transform = u8::from(layout.photometric == Photometric::YCbCr);
+    // With a fourth sample it would take YCbCr for YCCK, so that is turned behind it.
+    let is_turned = layout.photometric == Photometric::YCbCr && layout.codec_turns_ycbcr();
+    let transform = u8::from(is_turned);
     let exhausted = Cell::new(false);
     let reader = Pieces {
         rest: parts.pieces(Some(transform)),
@@ -53,7 +55,7 @@ pub(super) fn decompress(
         exhausted: &exhausted,
     };
     // The library's state is dropped during unwinding, and `stored` is not used after an error.
-    let result = catch_unwind(AssertUnwindSafe(|| run(reader, output, frame, layout, stored)));
+    let result = catch_unwind(AssertUnwindSafe(|| run(reader, output, frame, stored)));
     match result {
         Ok(Ok(())) if exhausted.get() => Err(DecodeError::format("the JPEG data ends early")),
         Ok(result) => result,
@@ -64,8 +66,8 @@ pub(super) fn decompress(
     }
 }
 
-/// Checks the frame against the block. A last strip may be stored with more rows than it needs.
-fn check_frame(frame: &Frame, layout: &Layout, rows: u32, samples: u16) -> Result<(), DecodeError> {
+/// Checks the frame against the block.
+fn check_frame(frame: &Frame, size: BlockSize, samples: u16) -> Result<(), DecodeError> {
     if frame.precision != 8 {
         return Err(DecodeError::unsupported(format!(
             "JPEG with {} bits per sample, expected 8",
@@ -79,10 +81,10 @@ fn check_frame(frame: &Frame, layout: &Layout, rows: u32, samples: u16) -> Resul
         )));
     }
     let (width, height) = (u32::from(frame.width), u32::from(frame.height));
-    if width != layout.block_width || height < rows || height > layout.block_height.max(rows) {
+    if !size.fits(width, height) {
         return Err(DecodeError::format(format!(
-            "JPEG of {width}x{height} pixels, expected {}x{rows}",
-            layout.block_width
+            "JPEG of {width}x{height} pixels, expected {}x{}",
+            size.width, size.rows
         )));
     }
     Ok(())
@@ -96,13 +98,7 @@ enum Output {
     Planes,
 }
 
-fn run(
-    reader: Pieces<'_>,
-    output: Output,
-    frame: &Frame,
-    layout: &Layout,
-    stored: &mut [u8],
-) -> Result<(), DecodeError> {
+fn run(reader: Pieces<'_>, output: Output, frame: &Frame, stored: &mut [u8]) -> Result<(), DecodeError> {
     let failed = |error: io::Error| DecodeError::format(format!("JPEG: {error}"));
     let mut decompress = Decompress::new_reader(reader).map_err(failed)?;
     decompress.dct_method(DctMethod::IntegerSlow);
@@ -114,7 +110,7 @@ fn run(
     let mut started = started.map_err(failed)?;
     let row_bytes = usize::from(frame.width) * frame.component_count();
     let expected = (usize::from(frame.width), usize::from(frame.height));
-    if (started.width(), started.height()) != expected || layout.stored_row_bytes() != Some(row_bytes) {
+    if (started.width(), started.height()) != expected || !stored.len().is_multiple_of(row_bytes) {
         return Err(DecodeError::format("JPEG: the codec found another size"));
     }
     if let Output::Planes = output {

@@ -9,12 +9,12 @@ use std::ops::Range;
 use iiphost_codestream::{Codestream, Component, Plane, Wanted};
 use iiphost_plugin_api::{ByteSource, DecodeError, ReadContext};
 
-use crate::layout::{Layout, SampleKind};
+use crate::layout::{BlockSize, Layout, SampleKind};
 
 /// Boxes looked at before the codestream.
 const MAX_BOXES: usize = 64;
 
-/// Fills `stored` with `rows` rows of the block at `place` of the source.
+/// Fills `stored` with the samples of the block of this size at `place` of the source.
 ///
 /// The codec reads the source itself; its memory is checked against the limits before it is called.
 pub(crate) fn decompress(
@@ -22,12 +22,12 @@ pub(crate) fn decompress(
     source: &dyn ByteSource,
     place: Range<u64>,
     stored: &mut [u8],
-    rows: u32,
+    block: BlockSize,
     ctx: &ReadContext<'_>,
 ) -> Result<(), DecodeError> {
     let codestream = Codestream::open(source, codestream_place(source, place)?, ctx)?;
     let size = &codestream.header().size;
-    check(layout, size.image, &size.components, rows)?;
+    check(layout, size.image, &size.components, block)?;
     let wanted = Wanted {
         reduction: 0,
         layers: 0,
@@ -53,8 +53,8 @@ pub(crate) fn decompress(
                 (size.image[0] % component.dx) as usize,
                 (size.image[1] % component.dy) as usize,
             ),
-            width: layout.block_width as usize,
-            rows: rows as usize,
+            width: block.width as usize,
+            rows: block.rows as usize,
         };
         match layout.bits {
             8 => spread.store(stored, samples, band, |value| [value as u8]),
@@ -64,12 +64,12 @@ pub(crate) fn decompress(
     Ok(())
 }
 
-/// Checks the codestream against the block. A last strip may be stored with more rows than it needs.
+/// Checks the codestream against the block.
 fn check(
     layout: &Layout,
     [x0, y0, x1, y1]: [u32; 4],
     components: &[Component],
-    rows: u32,
+    block: BlockSize,
 ) -> Result<(), DecodeError> {
     let samples = usize::from(layout.samples_together());
     if components.len() != samples {
@@ -79,10 +79,10 @@ fn check(
         )));
     }
     let (width, height) = (x1.saturating_sub(x0), y1.saturating_sub(y0));
-    if width != layout.block_width || height < rows || height > layout.block_height.max(rows) {
+    if !block.fits(width, height) {
         return Err(DecodeError::format(format!(
-            "JPEG 2000 of {width}x{height} pixels, expected {}x{rows}",
-            layout.block_width
+            "JPEG 2000 of {width}x{height} pixels, expected {}x{}",
+            block.width, block.rows
         )));
     }
     let is_signed = layout.kind == SampleKind::Signed;

@@ -10,8 +10,8 @@ use lerc::bitmask::BitMask;
 use lerc::{LercInfo, SampleData};
 
 use super::deflate::Deflate;
-use crate::layout::Layout;
 use crate::layout::SampleKind::{Float, Signed, Unsigned};
+use crate::layout::{BlockSize, Layout};
 use crate::scratch::resized;
 
 /// Values of the second LercParameter.
@@ -22,15 +22,15 @@ pub(super) fn decompress(
     layout: &Layout,
     encoded: &[u8],
     stored: &mut [u8],
-    rows: u32,
+    size: BlockSize,
 ) -> Result<(), DecodeError> {
     let blob = unwrapped(layout, encoded, stored.len())?;
     let failed = |error: lerc::LercError| DecodeError::format(format!("LERC data: {error}"));
     // The header is checked first: the decoder allocates what it says.
     let info = lerc::decode_info(&blob).map_err(failed)?;
-    let order = Order::of(layout, rows, &info)?;
+    let order = Order::of(layout, size, &info)?;
     let picture = lerc::decode(&blob).map_err(failed)?;
-    let pixels = layout.block_width as usize * rows as usize;
+    let pixels = size.width as usize * size.rows as usize;
     let masks = &picture.valid_masks;
     match (&picture.data, layout.kind, layout.bits) {
         (SampleData::I8(v), Signed, 8) => order.store(v, masks, pixels, stored, 0, i8::to_ne_bytes),
@@ -91,7 +91,7 @@ struct Order {
 
 impl Order {
     /// The order of a LERC file, if it has the pixels of the block.
-    fn of(layout: &Layout, rows: u32, info: &LercInfo) -> Result<Self, DecodeError> {
+    fn of(layout: &Layout, size: BlockSize, info: &LercInfo) -> Result<Self, DecodeError> {
         let samples = u32::from(layout.samples_together());
         let found = (info.width, info.height, info.depth, info.bands);
         // libtiff keeps opacity that is all or nothing as the mask.
@@ -102,10 +102,10 @@ impl Order {
             (1, bands) => bands == samples,
             _ => false,
         };
-        if (info.width, info.height) != (layout.block_width, rows) || !fits {
+        if (info.width, info.height) != (size.width, size.rows) || !fits {
             return Err(DecodeError::format(format!(
-                "LERC of {}x{} pixels, {} x {} samples, expected {}x{rows}, {samples}",
-                found.0, found.1, found.2, found.3, layout.block_width
+                "LERC of {}x{} pixels, {} x {} samples, expected {}x{}, {samples}",
+                found.0, found.1, found.2, found.3, size.width, size.rows
             )));
         }
         Ok(Self {

@@ -18,7 +18,7 @@ mod zstandard;
 use iiphost_plugin_api::DecodeError;
 
 use crate::compression::Compression;
-use crate::layout::Layout;
+use crate::layout::{BlockSize, Layout};
 
 /// Decompressors that keep tables worth using again.
 #[derive(Default)]
@@ -30,7 +30,7 @@ pub(crate) struct Codecs {
 }
 
 impl Codecs {
-    /// Fills `stored` with `rows` rows of a block.
+    /// Fills `stored` with the samples of a block of this size.
     ///
     /// `stored` has [`Layout::stored_bytes`] bytes; `encoded` has the bits of its bytes in normal order.
     pub(crate) fn decompress(
@@ -38,7 +38,7 @@ impl Codecs {
         layout: &Layout,
         encoded: &[u8],
         stored: &mut [u8],
-        rows: u32,
+        size: BlockSize,
     ) -> Result<(), DecodeError> {
         match layout.compression {
             Compression::None => match encoded.get(..stored.len()) {
@@ -53,18 +53,18 @@ impl Codecs {
             Compression::Zstd => self.zstd.decompress(encoded, stored),
             Compression::Lzma => lzma::decompress(encoded, stored),
             Compression::SgiLog | Compression::SgiLog24 => {
-                self.sgi_log.decompress(layout, encoded, stored, rows)
+                self.sgi_log.decompress(layout, encoded, stored, size)
             }
-            Compression::Lerc => lerc::decompress(layout, encoded, stored, rows),
-            Compression::WebP => webp::decompress(layout, encoded, stored, rows),
+            Compression::Lerc => lerc::decompress(layout, encoded, stored, size),
+            Compression::WebP => webp::decompress(layout, encoded, stored, size),
             Compression::PackBits => packbits::decompress(encoded, stored),
-            Compression::Jpeg => jpeg::decompress(layout, encoded, stored, rows),
+            Compression::Jpeg => jpeg::decompress(layout, encoded, stored, size),
             // Reads the file itself, and memory is its concern, too.
             Compression::Jpeg2000 | Compression::Jpeg2000Ycbcr | Compression::Jpeg2000Rgb => {
                 Err(DecodeError::usage("JPEG 2000 is not decompressed from bytes"))
             }
             Compression::FaxRle | Compression::Fax3 | Compression::Fax4 => {
-                fax::decompress(layout, encoded, stored, rows)
+                fax::decompress(layout, encoded, stored, size)
             }
         }
     }

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use iiphost_plugin_api::DecodeError;
 
 use crate::compression::Compression;
-use crate::layout::Layout;
+use crate::layout::{BlockSize, Layout};
 use crate::photometric::Photometric;
 
 /// Steps of u' and v' in 32-bit pixels: 410 to one.
@@ -131,9 +131,9 @@ impl SgiLog {
         layout: &Layout,
         encoded: &[u8],
         stored: &mut [u8],
-        rows: u32,
+        BlockSize { width, rows, .. }: BlockSize,
     ) -> Result<(), DecodeError> {
-        let width = layout.block_width as usize;
+        let width = width as usize;
         if self.0.len() < width {
             self.0
                 .try_reserve_exact(width - self.0.len())

@@ -3,23 +3,23 @@
 use iiphost_plugin_api::DecodeError;
 use webp::{BitstreamFeatures, Decoder};
 
-use crate::layout::Layout;
+use crate::layout::{BlockSize, Layout};
 
 pub(super) fn decompress(
     layout: &Layout,
     encoded: &[u8],
     stored: &mut [u8],
-    rows: u32,
+    size: BlockSize,
 ) -> Result<(), DecodeError> {
     // The header is checked first: the library allocates what it says.
     let features = BitstreamFeatures::new(encoded)
         .filter(|features| !features.has_animation())
         .ok_or_else(|| DecodeError::format("not a WebP still picture"))?;
-    let size = (features.width(), features.height());
-    if size != (layout.block_width, rows) {
+    let (width, height) = (features.width(), features.height());
+    if (width, height) != (size.width, size.rows) {
         return Err(DecodeError::format(format!(
-            "WebP of {}x{} pixels, expected {}x{rows}",
-            size.0, size.1, layout.block_width
+            "WebP of {width}x{height} pixels, expected {}x{}",
+            size.width, size.rows
         )));
     }
     let bands = usize::from(layout.samples_per_pixel);
