@@ -19,7 +19,7 @@ need() {
     packages="$packages $package"
 }
 has() { command -v "$1"; }
-compiles() { printf '#include <stdio.h>\n' | cc -E -; }
+includes() { printf '#include <%s>\n' "$1" | cc -E -; }
 
 has cargo >/dev/null 2>&1 || fail "cargo is missing: install a Rust toolchain first, see https://rustup.rs"
 
@@ -27,7 +27,7 @@ for part in "$@"; do
     case $part in
     build)
         need gcc "compiles the image codecs written in C" has cc
-        need libc6-dev "the headers of the C library, for the same codecs" compiles
+        need libc6-dev "the headers of the C library, for the same codecs" includes stdio.h
         need nasm "assembles the fast paths of the JPEG codec, five times faster with them" has nasm
         ;;
     test)
@@ -60,6 +60,9 @@ for part in "$@"; do
     bench)
         need iipimage-server "the peer that the host is measured beside" test -x /usr/lib/iipimage-server/iipsrv.fcgi
         need libopenjp2-tools "opj_compress makes the JPEG 2000 files of the measurement" has opj_compress
+        need libvips-tools "vips makes the TIFF files of every compression" has vips
+        need libtiff-tools "tiffcp makes the one that vips does not" has tiffcp
+        need libtiff-dev "what the decoder of TIFF is compared with" includes tiffio.h
         need libjpeg-turbo-progs "cjpeg makes its JPEG file, djpeg is what it is compared with" has djpeg
         ;;
     *) fail "unknown part: $part" ;;

@@ -25,6 +25,97 @@ pub(crate) const SOFT_SIDE: u32 = 6000;
 /// Columns and rows of tiles of the largest file: 100 gigapixels.
 pub(crate) const HUGE_TILES: u32 = 1236;
 
+/// Side of the TIFF pyramids that differ in their compression alone.
+pub(crate) const CODEC_SIDE: u32 = 4096;
+
+/// A compression of TIFF, as the tools name it that write it.
+pub(crate) struct Codec {
+    /// What it is called in the table.
+    pub(crate) name: &'static str,
+    /// What its file is called.
+    file: &'static str,
+    tool: Tool,
+    /// Debian's libtiff decodes it.
+    pub(crate) libtiff_reads: bool,
+    /// The peer shows it.
+    pub(crate) peer_reads: bool,
+}
+
+enum Tool {
+    /// Options of `vips tiffsave`.
+    Vips(&'static [&'static str]),
+    /// The compression as `tiffcp` names it.
+    Tiffcp(&'static str),
+}
+
+impl Codec {
+    const fn new(name: &'static str, file: &'static str, tool: Tool) -> Self {
+        Self {
+            name,
+            file,
+            tool,
+            libtiff_reads: true,
+            peer_reads: true,
+        }
+    }
+
+    /// The name of its file.
+    pub(crate) fn file(&self) -> String {
+        format!("codec-{}.tif", self.file)
+    }
+}
+
+/// The compressions that are measured side by side.
+pub(crate) const CODECS: [Codec; 11] = [
+    Codec::new("none", "none", Tool::Vips(&["--compression", "none"])),
+    Codec::new("PackBits", "packbits", Tool::Vips(&["--compression", "packbits"])),
+    Codec::new(
+        "LZW, predictor 2",
+        "lzw",
+        Tool::Vips(&["--compression", "lzw", "--predictor", "horizontal"]),
+    ),
+    Codec::new(
+        "deflate, predictor 2",
+        "deflate",
+        Tool::Vips(&["--compression", "deflate", "--predictor", "horizontal"]),
+    ),
+    Codec::new(
+        "Zstandard, predictor 2",
+        "zstd",
+        Tool::Vips(&["--compression", "zstd", "--predictor", "horizontal"]),
+    ),
+    Codec::new("LZMA, predictor 2", "lzma", Tool::Tiffcp("lzma:2")),
+    Codec::new(
+        "JPEG, quality 85",
+        "jpeg",
+        Tool::Vips(&["--compression", "jpeg", "--Q", "85"]),
+    ),
+    Codec::new(
+        "WebP, quality 85",
+        "webp",
+        Tool::Vips(&["--compression", "webp", "--Q", "85"]),
+    ),
+    Codec::new(
+        "WebP, lossless",
+        "webpll",
+        Tool::Vips(&["--compression", "webp", "--lossless"]),
+    ),
+    Codec::new(
+        "CCITT T.6, 1 bit",
+        "fax4",
+        Tool::Vips(&["--compression", "ccittfax4", "--bitdepth", "1"]),
+    ),
+    Codec {
+        libtiff_reads: false,
+        peer_reads: false,
+        ..Codec::new(
+            "JPEG 2000, quality 85",
+            "jp2k",
+            Tool::Vips(&["--compression", "jp2k", "--Q", "85"]),
+        )
+    },
+];
+
 /// How much there is to store in a picture.
 #[derive(Clone, Copy)]
 struct Texture {
@@ -72,6 +163,45 @@ impl Images {
         let png = images.made("photo.png", |path| write_png(path, SIDE, SIDE, SHARP))?;
         for compression in ["deflate", "lzw", "none", "jpeg"] {
             pyramid(&format!("{compression}.tif"), compression, &png)?;
+        }
+        let (side, png) = (CODEC_SIDE.to_string(), png);
+        let cut = images.made("codec.png", |path| {
+            run(Command::new("vips")
+                .arg("crop")
+                .arg(&png)
+                .arg(path)
+                .args(["2000", "2000", &side, &side]))
+        })?;
+        let grey = images.made("codec-grey.png", |path| {
+            run(Command::new("vips")
+                .arg("colourspace")
+                .arg(&cut)
+                .arg(path)
+                .arg("b-w"))
+        })?;
+        for codec in &CODECS {
+            images.made(&codec.file(), |path| match codec.tool {
+                Tool::Vips(options) => {
+                    let is_bilevel = options.contains(&"--bitdepth");
+                    run(Command::new("vips")
+                        .arg("tiffsave")
+                        .arg(if is_bilevel { &grey } else { &cut })
+                        .arg(path)
+                        .args([
+                            "--tile",
+                            "--tile-width",
+                            "256",
+                            "--tile-height",
+                            "256",
+                            "--pyramid",
+                        ])
+                        .args(options))
+                }
+                Tool::Tiffcp(name) => run(Command::new("tiffcp")
+                    .args(["-c", name, "-t", "-w", "256", "-l", "256"])
+                    .arg(images.path("codec-none.tif"))
+                    .arg(path)),
+            })?;
         }
         let png = images.made("soft.png", |path| write_png(path, SOFT_SIDE, SOFT_SIDE, SOFT))?;
         pyramid("soft.tif", "deflate", &png)?;

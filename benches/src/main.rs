@@ -3,6 +3,7 @@
 //! Every row asks all of them for the same pictures, in turn, several times; the medians are compared. Nothing
 //! here passes or fails by its speed, but a reply that is wrong ends the run.
 
+mod codecs;
 mod floor;
 mod images;
 mod load;
@@ -40,6 +41,9 @@ struct Arguments {
     only: Vec<String>,
 }
 
+/// The name of the table of compressions among those of rows.
+const CODEC_TABLE: &str = "TIFF codecs";
+
 fn main() -> anyhow::Result<()> {
     // The measure of the floor is this program, too, started once more.
     if let [_, word, address, length] = &std::env::args().collect::<Vec<_>>()[..]
@@ -50,13 +54,17 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     ensure!(arguments.times > 0, "--times has to be 1 or more");
     let images = Images::prepare(&arguments.host, &arguments.images)?;
+    let is_asked = |name: &str| {
+        arguments.only.is_empty() || arguments.only.iter().any(|only| name.contains(only.as_str()))
+    };
     let chosen: Vec<Row> = rows::all(&images)
         .into_iter()
-        .filter(|row| {
-            arguments.only.is_empty() || arguments.only.iter().any(|name| row.name.contains(name.as_str()))
-        })
+        .filter(|row| is_asked(&row.name))
         .collect();
-    ensure!(!chosen.is_empty(), "no row has such a name");
+    ensure!(
+        !chosen.is_empty() || is_asked(CODEC_TABLE),
+        "no row has such a name"
+    );
     let peer = Peer::find();
     let mut report = Report::begin(&arguments.host, peer.as_ref())?;
     for row in &chosen {
@@ -70,6 +78,9 @@ fn main() -> anyhow::Result<()> {
             )
             .with_context(|| format!("row {:?}", row.name))?;
         report.row(row, &result);
+    }
+    if is_asked(CODEC_TABLE) {
+        codecs::table(&arguments.host, peer.as_ref(), &images, arguments.times)?;
     }
     if arguments.only.is_empty() {
         report.start_up(&arguments.host, &images, arguments.times)?;

@@ -192,7 +192,8 @@ fn median(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
     middle(samples.iter().map(of).collect()).unwrap_or_default()
 }
 
-fn middle(mut values: Vec<f64>) -> Option<f64> {
+/// The median.
+pub(crate) fn middle(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }

@@ -99,6 +99,14 @@ impl Row {
         }
     }
 
+    /// All tiles of a TIFF file as JPEG, by one client.
+    pub(crate) fn codec(file: &str, side: u32, peer: bool) -> Self {
+        Self {
+            peer,
+            ..Self::cold(file, ONE, tiles(file, side, side, "JTL=TILE"))
+        }
+    }
+
     fn warm(self) -> Self {
         Self { warm: true, ..self }
     }

@@ -1,7 +1,8 @@
 //! Every combination of photometric, samples, compression and layout: shown right, or refused with a sentence.
 //!
 //! Files are written here, pixels are computed from what was written, and the table that comes out is
-//! `docs/tiff-combinations.md`. Set `IIPHOST_WRITE_TABLE` to write that file anew.
+//! `docs/tiff-combinations.md`. Set `IIPHOST_WRITE_TABLE` to write that file anew, and `IIPHOST_WRITE_SEEDS` to a
+//! folder for a file of each combination that is shown: what fuzzing begins with.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -637,6 +638,11 @@ fn outcome(case: &Case, label: &str) -> Result<(), String> {
     let mut refusals = Vec::new();
     for order in [ByteOrder::Little, ByteOrder::Big] {
         let (file, has_pixels) = case.file(order);
+        let seeds =
+            std::env::var_os("IIPHOST_WRITE_SEEDS").filter(|_| has_pixels && order == ByteOrder::Little);
+        if let Some(folder) = seeds {
+            std::fs::write(Path::new(&folder).join(label.replace(' ', "-")), &file).unwrap();
+        }
         let (page, found) = match shown(file) {
             Ok(shown) => shown,
             Err(error) => {
