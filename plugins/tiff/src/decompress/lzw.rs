@@ -18,9 +18,20 @@ const MAX_BITS: u32 = 12;
 /// Strings up to this length are copied in one piece, with what lies behind them.
 const PIECE: usize = 16;
 
+/// The bytes that codes below 256 stand for, with room behind the last one for a piece.
+static LITERALS: [u8; CLEAR + PIECE] = {
+    let mut literals = [0; CLEAR + PIECE];
+    let mut value = 0;
+    while value < CLEAR {
+        literals[value] = value as u8;
+        value += 1;
+    }
+    literals
+};
+
 /// The strings of all codes, used again for each block.
 pub(super) struct Lzw {
-    /// Where the string of a code is in the output, and its length; codes below 258 have none.
+    /// Where the string of a code is in the output, and its length; of codes below 256 in [`LITERALS`].
     strings: Box<[(u32, u32)]>,
 }
 
@@ -35,7 +46,7 @@ pub(crate) fn has_low_bit_first(encoded: &[u8]) -> bool {
 impl Default for Lzw {
     fn default() -> Self {
         Self {
-            strings: vec![(0, 0); 1 << MAX_BITS].into(),
+            strings: (0..1 << MAX_BITS).map(|code| (code, 1)).collect(),
         }
     }
 }
@@ -83,18 +94,30 @@ impl Lzw {
                     bits += 1;
                 }
             }
-            let len = if code < CLEAR {
-                out[done] = code as u8;
-                1
-            } else {
-                if code >= next {
-                    return Err(corrupt());
+            if code >= next {
+                return Err(corrupt());
+            }
+            let (start, len) = strings[code];
+            let (start, mut len) = (start as usize, len as usize);
+            // Short strings in one piece, whether of one byte or written before: which it is cannot be foreseen,
+            // and neither can a branch on it.
+            let source: &[u8] = if code < CLEAR { &LITERALS } else { out };
+            let piece = source
+                .get(start..)
+                .and_then(<[u8]>::first_chunk::<PIECE>)
+                .copied();
+            let place = out.get_mut(done..).and_then(<[u8]>::first_chunk_mut::<PIECE>);
+            match (piece, place) {
+                // Bytes behind the string are written again by the next ones.
+                (Some(piece), Some(place)) if len <= PIECE && (code < CLEAR || start + len <= done) => {
+                    *place = piece
                 }
-                let (start, len) = strings[code];
-                let (start, len) = (start as usize, (len as usize).min(out.len() - done));
-                copy(out, start, done, len);
-                len
-            };
+                _ if code < CLEAR => out[done] = code as u8,
+                _ => {
+                    len = len.min(out.len() - done);
+                    copy(out, start, done, len);
+                }
+            }
             last = Some((done, len));
             done += len;
         }
@@ -105,17 +128,6 @@ impl Lzw {
 /// Copies `len` bytes from `start` to `to`, behind it; the string may reach into itself by one byte, as
 /// that of the code just made does.
 fn copy(out: &mut [u8], start: usize, to: usize, len: usize) {
-    if len <= PIECE
-        && start + PIECE <= to
-        && let Some(piece) = out.get(start..).and_then(<[u8]>::first_chunk::<PIECE>)
-    {
-        let piece = *piece;
-        if let Some(place) = out.get_mut(to..).and_then(<[u8]>::first_chunk_mut::<PIECE>) {
-            // Bytes behind the string are written again by the next ones.
-            *place = piece;
-            return;
-        }
-    }
     if start + len <= to {
         out.copy_within(start..start + len, to);
         return;
