@@ -251,8 +251,7 @@ impl BlockPart<'_> {
         spread: &'s mut Vec<u8>,
     ) -> Result<Option<&'s mut [u8]>, DecodeError> {
         let layout = &self.picture.layout;
-        let is_whole = layout.planar && !matches!(plane, 1 | 2);
-        if !layout.is_subsampled() || is_whole {
+        if !layout.has_data_units() && !layout.is_small(plane) {
             return Ok(None);
         }
         let len = layout

@@ -286,19 +286,24 @@ impl Layout {
         self.photometric == Photometric::YCbCr && self.subsampling != (1, 1) && !codec_spreads
     }
 
-    /// Pixels across and down that share a stored sample of a plane.
-    fn sharing(&self, plane: u16) -> (u32, u32) {
-        match self.planar && self.is_subsampled() && matches!(plane, 1 | 2) {
-            true => (u32::from(self.subsampling.0), u32::from(self.subsampling.1)),
-            false => (1, 1),
-        }
+    /// Luma and chroma are stored together in data units (TIFF 6.0 section 21).
+    pub(crate) fn has_data_units(&self) -> bool {
+        self.is_subsampled() && !self.planar
+    }
+
+    /// The plane is one of chroma with fewer samples than luma.
+    pub(crate) fn is_small(&self, plane: u16) -> bool {
+        self.is_subsampled() && self.planar && matches!(plane, 1 | 2)
     }
 
     /// Samples of a plane of a block in the given row of blocks. A block of a plane of chroma covers the same
     /// pixels as that of luma (Adobe Technical Note 2 says so of JPEG, and it is the only way in which
     /// all planes have the same number of blocks).
     pub(crate) fn stored_size(&self, plane: u16, block_row: u32) -> BlockSize {
-        let (across, down) = self.sharing(plane);
+        let (across, down) = match self.is_small(plane) {
+            true => (u32::from(self.subsampling.0), u32::from(self.subsampling.1)),
+            false => (1, 1),
+        };
         BlockSize {
             width: self.block_width.div_ceil(across),
             rows: self.stored_rows(block_row).div_ceil(down),
@@ -308,7 +313,7 @@ impl Layout {
 
     /// Bytes of a block of this size after decompression, `None` on overflow.
     pub(crate) fn stored_bytes(&self, size: BlockSize) -> Option<usize> {
-        if self.is_subsampled() && !self.planar {
+        if self.has_data_units() {
             let (h, v) = (u64::from(self.subsampling.0), u64::from(self.subsampling.1));
             let units = u64::from(size.width).div_ceil(h) * u64::from(size.rows).div_ceil(v);
             let unit_bytes = (h * v + 2) * u64::from(self.bits / 8);
