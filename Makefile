@@ -11,13 +11,14 @@ MODULES := $(foreach name,tiff jpeg jpeg2000,$(TARGET)/release/libiiphost_$(name
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-build build install run soak bench test format lint docs unit features symbols sdk licenses
+.PHONY: help setup setup-build build install run soak fuzz bench test format lint docs unit features symbols sdk licenses
 
 help:
 	@echo 'make run      build, make sample images if there are none, serve http://127.0.0.1:$(PORT)/'
 	@echo 'make test     every check and every test'
 	@echo 'make bench    the host beside its peer and the floor, as a table (a quarter of an hour)'
 	@echo 'make soak     two minutes of load and faults; SOAK_SECONDS, SOAK_CLIENTS'
+	@echo 'make fuzz     broken files for the modules, FUZZ_SECONDS each; needs a nightly toolchain and cargo-fuzz'
 	@echo 'make build    the release build, in $(TARGET)/release'
 	@echo 'make install  what was built, systemd units and a configuration, below PREFIX and DESTDIR'
 	@echo 'make setup    install the system packages that build and tests need'
@@ -49,6 +50,11 @@ soak: setup
 	$(CARGO) build --locked --release --workspace --all-targets
 	SOAK_SECONDS=$(SOAK_SECONDS) SOAK_CLIENTS=$(SOAK_CLIENTS) \
 		$(CARGO) test --locked --release -p iiphost-tests --test blackbox -- --nocapture --test-threads 1 faults::
+
+# Generated files against each module, with AddressSanitizer. What was found interesting is kept below TARGET.
+FUZZ_SECONDS ?= 120
+fuzz: setup
+	scripts/fuzz.sh '$(FUZZ_SECONDS)' '$(TARGET)/fuzz'
 
 # PREFIX is where the host goes, DESTDIR where a package is put together. A configuration that is there stays.
 install:
