@@ -75,6 +75,8 @@ pub struct Page {
     pub alpha: AlphaMode,
     /// Smallest and largest value of each band in stored units.
     pub ranges: Vec<(f64, f64)>,
+    /// What the file says of integers in place of that: reported, but not applied. Empty if it says nothing.
+    pub stated_ranges: Vec<(f64, f64)>,
     /// Physical resolution of level 0.
     pub resolution: Option<Resolution>,
     /// Quality layers in the file.

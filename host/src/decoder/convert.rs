@@ -61,6 +61,7 @@ fn page(decoded: &PageInfo) -> Page {
             AlphaMode::None
         },
         ranges: ranges(decoded),
+        stated_ranges: stated_ranges(decoded),
         resolution: decoded
             .resolution
             .filter(|r| r.x.is_finite() && r.x > 0.0 && r.y.is_finite() && r.y > 0.0),
@@ -133,6 +134,16 @@ fn ranges(decoded: &PageInfo) -> Vec<(f64, f64)> {
         (0.0, full - 1.0)
     };
     vec![range; bands]
+}
+
+/// The range that the file states for integers.
+fn stated_ranges(decoded: &PageInfo) -> Vec<(f64, f64)> {
+    let is_stated =
+        decoded.sample_format != SampleFormat::F32 && decoded.ranges.len() == decoded.band_count as usize;
+    match is_stated {
+        true => decoded.ranges.clone(),
+        false => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -214,6 +225,8 @@ mod tests {
             image_info(&image, SystemTime::UNIX_EPOCH).pages[0].ranges[0],
             (0.0, 4095.0)
         );
+        let page = &image_info(&image, SystemTime::UNIX_EPOCH).pages[0];
+        assert_eq!(page.stated_ranges, [(5.0, 6.0); 3]);
         image.pages[0].signed = true;
         assert_eq!(
             image_info(&image, SystemTime::UNIX_EPOCH).pages[0].ranges[0],

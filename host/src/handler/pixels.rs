@@ -236,6 +236,7 @@ mod tests {
             color_model: ColorModel::Rgb,
             alpha: AlphaMode::None,
             ranges: vec![(0.0, 255.0); 3],
+            stated_ranges: Vec::new(),
             resolution: None,
             quality_layers: 1,
         }

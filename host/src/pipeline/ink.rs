@@ -3,12 +3,13 @@
 use iiphost_plugin_api::{ColorModel, SampleFormat};
 
 use super::depth::{expand, map_depths};
+use super::premultiply::unassociate;
 use crate::color::Transform;
 use crate::error::Error;
 use crate::raster::{Raster, Samples, sample_count};
 
-/// Inks as red, green and blue: by their profile, or as `(1 − ink)·(1 − black)`; bands after them stay. A
-/// picture that is not CMYK is left alone.
+/// Inks as red, green and blue: by their profile, or as `(1 − ink)·(1 − black)`; bands after them stay. Inks that
+/// are multiplied by opacity are divided by it first. A picture that is not CMYK is left alone.
 ///
 /// # Errors
 /// 400 when the result would be over `max_bytes`.
@@ -16,7 +17,7 @@ pub fn to_rgb(raster: Raster, inks: Option<&Transform>, max_bytes: u64) -> Resul
     if raster.color_model != ColorModel::Cmyk || raster.band_count < 4 {
         return Ok(raster);
     }
-    let raster = at_most_16_bits(raster, max_bytes)?;
+    let raster = at_most_16_bits(unassociate(raster)?, max_bytes)?;
     if let Some(inks) = inks {
         let format = raster.samples.format();
         return inks.apply(expand(raster, format)?, max_bytes);
@@ -75,6 +76,7 @@ fn at_most_16_bits(mut raster: Raster, max_bytes: u64) -> Result<Raster, Error> 
 mod tests {
     use super::*;
     use crate::limits::Size;
+    use iiphost_plugin_api::AlphaMode;
 
     #[test]
     fn no_ink_is_white_and_black_ink_covers_all() {
@@ -87,6 +89,18 @@ mod tests {
             Samples::U8(vec![255, 255, 255, 0, 0, 0, 0, 255, 127])
         );
         assert_eq!(rgb.color_model, ColorModel::Rgb);
+    }
+
+    #[test]
+    fn inks_are_freed_from_the_opacity_they_were_multiplied_by() {
+        let mut raster = Raster::zeros(Size::new(2, 1), 5, SampleFormat::U8, 100).unwrap();
+        raster.color_model = ColorModel::Cmyk;
+        raster.alpha = AlphaMode::Associated;
+        // All of cyan at half the opacity, and none.
+        raster.samples = Samples::U8(vec![128, 0, 0, 0, 128, 0, 0, 0, 0, 0]);
+        let rgb = to_rgb(raster, None, 100).unwrap();
+        assert_eq!(rgb.samples, Samples::U8(vec![0, 255, 255, 128, 255, 255, 255, 0]));
+        assert_eq!(rgb.alpha, AlphaMode::Unassociated);
     }
 
     #[test]

@@ -31,6 +31,7 @@ fn page_of(sizes: &[(u32, u32)]) -> Page {
         color_model: ColorModel::Rgb,
         alpha: AlphaMode::None,
         ranges: vec![(0.0, 255.0); 3],
+        stated_ranges: Vec::new(),
         resolution: None,
         quality_layers: 1,
     }

@@ -55,6 +55,7 @@ pub(super) fn page_of(levels: &[(u32, u32)], tile_size: Size) -> Page {
         color_model: ColorModel::Rgb,
         alpha: AlphaMode::None,
         ranges: vec![(0.0, 255.0); 3],
+        stated_ranges: Vec::new(),
         resolution: None,
         quality_layers: 1,
     }

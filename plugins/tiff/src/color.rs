@@ -42,6 +42,14 @@ impl ColorStep {
         }
     }
 
+    /// Bytes of memory beside the step itself.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        match self {
+            Self::Ycbcr(tables) => size_of_val(&**tables),
+            _ => 0,
+        }
+    }
+
     /// Converts the pixels of a row in place.
     pub(crate) fn apply(&self, row: &mut [u8], format: SampleFormat, bits: u32, band_count: usize) {
         match self {

@@ -42,8 +42,15 @@ pub(crate) fn tile(
     }
 }
 
-/// A WebP tile is a complete file as it is.
-fn webp(layout: &Layout, block: Vec<u8>) -> Option<EncodedTile> {
+/// A WebP tile is a complete file as it is, if all of it is there; what follows it is no part of it.
+fn webp(layout: &Layout, mut block: Vec<u8>) -> Option<EncodedTile> {
+    // RIFF, and the length of what follows (RFC 9649 section 2.4).
+    let stated = u32::from_le_bytes(*block.get(4..)?.first_chunk()?);
+    let len = usize::try_from(stated).ok()?.checked_add(8)?;
+    if block.len() < len {
+        return None;
+    }
+    block.truncate(len);
     let features = webp::BitstreamFeatures::new(&block)?;
     let (width, height) = (features.width(), features.height());
     // A tile without a transparent pixel may be stored without opacity.
@@ -69,7 +76,9 @@ fn jpeg(layout: &Layout, inside: (u32, u32), block: &[u8]) -> Result<Option<Enco
     let (width, height) = (u32::from(frame.width), u32::from(frame.height));
     let is_whole = (width, height) == (layout.block_width, layout.block_height);
     let has_bands = frame.component_count() == usize::from(layout.samples_per_pixel);
-    if !is_whole || !has_bands || frame.precision != 8 {
+    // A tile that lacks something is left to the decoder, which says what.
+    let is_complete = parts.whole_scans().is_some() && parts.has_tables();
+    if !is_whole || !has_bands || frame.precision != 8 || !is_complete {
         return Ok(None);
     }
     let transform = match layout.photometric {
@@ -260,6 +269,48 @@ mod tests {
             let viewed = webp::Decoder::new(&passed.bytes).decode().unwrap();
             assert_eq!(viewed.is_alpha(), bands == 4);
             assert!(*viewed == *read_region(&*reader, 0, 0, Region::new(0, 0, 32, 32)).unwrap());
+        }
+    }
+
+    #[test]
+    fn tiles_that_lack_something_are_left_to_the_decoder_and_what_follows_them_is_left_out() {
+        let pixels: Vec<u8> = photo(32, 32, 3).iter().map(|&v| v as u8).collect();
+        let jpeg = encode(&pixels, 32, 32, 3, true, (2, 2));
+        let webp = webp::Encoder::from_rgb(&pixels, 32, 32)
+            .encode_lossless()
+            .to_vec();
+        let passed = |compression: u16, block: Vec<u8>| {
+            let mut image = Image::new(32, 32, 3, 8).tiled(32, 32).compressed(compression);
+            if compression == 7 {
+                image = image.photometric(6);
+            }
+            image.blocks = Some(vec![block]);
+            let reader = open(write(&[image], ByteOrder::Little, false)).unwrap();
+            let is_read = read_region(&*reader, 0, 0, Region::new(0, 0, 32, 32)).is_ok();
+            (tile(&*reader, 0, 0).map(|tile| tile.bytes), is_read)
+        };
+        for (compression, whole) in [(7, &jpeg), (50001, &webp)] {
+            let (bytes, is_read) = passed(compression, whole.clone());
+            assert!(bytes.is_some() && is_read);
+            let behind = passed(compression, [&whole[..], b"more"].concat());
+            assert_eq!(behind, (bytes, true), "{compression}");
+            let cut = |len: usize| passed(compression, whole[..whole.len() - len].to_vec());
+            assert_eq!(cut(40), (None, false), "{compression}");
+            // Its pixels may all be there.
+            assert_eq!(cut(2).0, None, "{compression}");
+        }
+        // Without one of its tables.
+        let parts = JpegParts::new(None, &jpeg).unwrap();
+        for table in [0xdb, 0xc4] {
+            let last = parts
+                .segments()
+                .iter()
+                .rposition(|(marker, _)| *marker == table)
+                .unwrap();
+            let mut pieces = parts.pieces(None);
+            pieces.remove(last + 1);
+            // The codec knows the usual Huffman tables, browsers need not.
+            assert_eq!(passed(7, pieces.concat()), (None, table == 0xc4), "{table:#x}");
         }
     }
 

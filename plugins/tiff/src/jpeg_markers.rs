@@ -10,6 +10,8 @@ use crate::jpeg_crop;
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
+const DQT: u8 = 0xdb;
+const DHT: u8 = 0xc4;
 const APP0: u8 = 0xe0;
 const APP14: u8 = 0xee;
 
@@ -29,6 +31,8 @@ pub(crate) struct Frame {
     pub(crate) progressive: bool,
     /// Identifier and sampling factors (across in the high four bits) by component.
     pub(crate) components: Vec<(u8, u8)>,
+    /// Quantization table by component.
+    pub(crate) quantization: Vec<u8>,
 }
 
 impl Frame {
@@ -63,6 +67,7 @@ impl Frame {
             width: u16::from_be_bytes([head[3], head[4]]),
             progressive: marker == 0xc2,
             components: components.chunks_exact(3).map(|c| (c[0], c[1])).collect(),
+            quantization: components.chunks_exact(3).map(|c| c[2]).collect(),
         })
     }
 }
@@ -117,6 +122,52 @@ impl<'a> JpegParts<'a> {
         self.scans
     }
 
+    /// Up to the end of image, `None` without one: then something is missing. Markers cannot occur inside
+    /// entropy-coded data, and what follows the end is no part of the picture.
+    pub(crate) fn whole_scans(&self) -> Option<&'a [u8]> {
+        let end = self.scans.windows(2).rposition(|pair| pair == [0xff, EOI])?;
+        self.scans.get(..end + 2)
+    }
+
+    /// Whether all quantization tables of the frame are there, and the Huffman tables of its first scan.
+    pub(crate) fn has_tables(&self) -> bool {
+        // A table says in its first byte which it is, and has a length of its own (T.81 B.2.4.1 and B.2.4.2).
+        let tables = |wanted: u8, len: fn(&[u8]) -> usize| {
+            let mut found = [false; 256];
+            for (_, segment) in self.segments.iter().filter(|(marker, _)| *marker == wanted) {
+                let mut rest = segment.get(4..).unwrap_or_default();
+                while let Some(&id) = rest.first() {
+                    // The precision of a quantization table is no part of its name.
+                    found[usize::from(if wanted == DQT { id & 15 } else { id })] = true;
+                    rest = rest.get(len(rest)..).unwrap_or_default();
+                }
+            }
+            found
+        };
+        let quantization = tables(DQT, |table| if table[0] < 16 { 65 } else { 129 });
+        let huffman = tables(DHT, |table| {
+            17 + table
+                .iter()
+                .skip(1)
+                .take(16)
+                .map(|&count| usize::from(count))
+                .sum::<usize>()
+        });
+        let count = usize::from(self.scans.get(4).copied().unwrap_or_default());
+        let scan = self.scans.get(5..5 + 2 * count).unwrap_or_default();
+        let has_huffman = |which: u8| {
+            let (dc, ac) = (which >> 4, 0x10 | which & 15);
+            // Scans of progressive files have coefficients of one kind; tables of the others may come later.
+            huffman[usize::from(dc)] && (self.frame.progressive || huffman[usize::from(ac)])
+        };
+        self.frame
+            .quantization
+            .iter()
+            .all(|&id| quantization[usize::from(id)])
+            && !scan.is_empty()
+            && scan.chunks_exact(2).all(|component| has_huffman(component[1]))
+    }
+
     /// Number of scans, at most (bytes inside other segments may look like one).
     pub(crate) fn scan_count(&self) -> usize {
         self.scans.windows(2).filter(|pair| *pair == [0xff, SOS]).count()
@@ -154,7 +205,7 @@ impl<'a> JpegParts<'a> {
                 pieces.push(segment);
             }
         }
-        pieces.push(self.scans);
+        pieces.push(self.whole_scans().unwrap_or(self.scans));
         pieces
     }
 

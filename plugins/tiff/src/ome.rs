@@ -3,6 +3,8 @@
 //! Not an XML parser: it looks for start tags and their attributes, and ignores what it does not
 //! understand. The document is the ImageDescription of the first directory.
 
+use std::collections::HashMap;
+
 use iiphost_plugin_api::{PageInfo, Resolution, ResolutionUnit};
 
 /// Takes over names and size from an OME-XML description; other descriptions change nothing.
@@ -10,7 +12,7 @@ pub(crate) fn apply(description: &[u8], pages: &mut [PageInfo]) {
     let Ok(text) = std::str::from_utf8(description) else {
         return;
     };
-    if !text.contains("<OME") {
+    if !text.contains("<OME") && !text.contains(":OME") {
         return;
     }
     let Some(pixels) = tags(text, "Pixels").next() else {
@@ -21,9 +23,15 @@ pub(crate) fn apply(description: &[u8], pages: &mut [PageInfo]) {
             page.resolution = Some(resolution);
         }
     }
-    let names: Vec<String> = tags(text, "Channel")
-        .map(|channel| attribute(channel, "Name").map(unescaped).unwrap_or_default())
+    // The name of each channel, and how many samples of a pixel are its own.
+    let channels: Vec<(String, u32)> = tags(text, "Channel")
+        .map(|channel| {
+            let samples = attribute(channel, "SamplesPerPixel").and_then(|n| n.parse().ok());
+            let name = attribute(channel, "Name").map(unescaped).unwrap_or_default();
+            (name, samples.unwrap_or(1))
+        })
         .collect();
+    let placed = placed_channels(text);
     let sizes = |name| {
         attribute(pixels, name)
             .and_then(|n| n.parse::<usize>().ok())
@@ -37,15 +45,33 @@ pub(crate) fn apply(description: &[u8], pages: &mut [PageInfo]) {
         Some("XYZTC" | "XYTZC") => sizes("SizeZ").saturating_mul(sizes("SizeT")),
         _ => return,
     };
-    if names.is_empty() || before_channels == 0 {
+    if channels.is_empty() || before_channels == 0 {
         return;
     }
     for (plane, page) in pages.iter_mut().filter(|page| page.listed).enumerate() {
-        let name = &names[plane / before_channels % names.len()];
-        if page.name.is_empty() && page.band_count == 1 {
+        let in_order = plane / before_channels % channels.len();
+        let channel = placed.get(&plane).copied().unwrap_or(in_order);
+        let Some((name, samples)) = channels.get(channel) else {
+            continue;
+        };
+        if page.name.is_empty() && page.band_count == *samples {
             page.name.clone_from(name);
         }
     }
+}
+
+/// The channels of directories that are named one by one: `TiffData` of a single plane in any order.
+fn placed_channels(text: &str) -> HashMap<usize, usize> {
+    let number = |tag: &str, name: &str| attribute(tag, name).map(|n| n.trim().parse::<usize>().ok());
+    tags(text, "TiffData")
+        .filter_map(|data| {
+            let directory = number(data, "IFD")??;
+            let is_single = number(data, "PlaneCount").is_none_or(|count| count == Some(1));
+            // The first one is the default.
+            let channel = number(data, "FirstC").unwrap_or(Some(0))?;
+            is_single.then_some((directory, channel))
+        })
+        .collect()
 }
 
 /// The insides of the start tags with this name, any namespace prefix.
@@ -73,26 +99,61 @@ fn attribute<'t>(attributes: &'t str, name: &str) -> Option<&'t str> {
     }
 }
 
-/// The five entities of XML.
+/// The text of an attribute: the five entities of XML and references by number stand for characters.
 fn unescaped(text: &str) -> String {
-    text.replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&quot;", "\"")
-        .replace("&apos;", "'")
-        .replace("&amp;", "&")
+    let mut parts = text.split('&');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let known = part
+            .split_once(';')
+            .and_then(|(name, rest)| Some((character(name)?, rest)));
+        match known {
+            Some((character, rest)) => {
+                out.push(character);
+                out.push_str(rest);
+            }
+            // Not XML, but what was meant.
+            None => {
+                out.push('&');
+                out.push_str(part);
+            }
+        }
+    }
+    out
+}
+
+/// What a reference stands for.
+fn character(name: &str) -> Option<char> {
+    let number = match name {
+        "lt" => return Some('<'),
+        "gt" => return Some('>'),
+        "quot" => return Some('"'),
+        "apos" => return Some('\''),
+        "amp" => return Some('&'),
+        _ => name.strip_prefix('#')?,
+    };
+    let code = match number.strip_prefix('x') {
+        Some(digits) => u32::from_str_radix(digits, 16).ok()?,
+        None => number.parse().ok()?,
+    };
+    char::from_u32(code)
 }
 
 /// Pixels per centimeter from the physical size of a pixel.
 fn resolution(pixels: &str) -> Option<Resolution> {
     let side = |size: &str, unit: &str| {
         let value: f64 = attribute(pixels, size)?.parse().ok()?;
-        let units_per_cm = match attribute(pixels, unit).unwrap_or("µm") {
+        let unit = attribute(pixels, unit).map_or_else(|| "µm".to_owned(), unescaped);
+        let units_per_cm = match unit.as_str() {
+            "Å" => 1e8,
             "nm" => 1e7,
             // Micro sign and Greek mu.
             "µm" | "μm" => 1e4,
             "mm" => 10.0,
             "cm" => 1.0,
             "m" => 0.01,
+            "in" => 1.0 / 2.54,
+            "pt" => 72.0 / 2.54,
             _ => return None,
         };
         (value > 0.0 && value.is_finite()).then_some(units_per_cm / value)
@@ -125,5 +186,36 @@ mod tests {
         let found = resolution(r#"PhysicalSizeX="0.25" PhysicalSizeY="500" PhysicalSizeYUnit="nm""#).unwrap();
         assert_eq!((found.x, found.y), (40_000.0, 20_000.0));
         assert!(resolution(r#"PhysicalSizeX="1" PhysicalSizeY="-3""#).is_none());
+        for unit in ["µm", "&#181;m", "&#xB5;m", "μm"] {
+            let text = format!(
+                r#"PhysicalSizeX="2" PhysicalSizeXUnit="{unit}" PhysicalSizeY="0.1" PhysicalSizeYUnit="in""#
+            );
+            let found = resolution(&text).unwrap();
+            assert!(
+                (found.x - 5000.0).abs() < 1e-9 && (found.y - 10.0 / 2.54).abs() < 1e-9,
+                "{unit}"
+            );
+        }
+    }
+
+    #[test]
+    fn channels_are_named_in_any_order_with_any_prefix_and_for_colors_too() {
+        use crate::ifd::ByteOrder;
+        use crate::test_file::{Image, Values, open, write};
+        let names = |description: &'static str, bands: u32| -> Vec<String> {
+            let page = Image::new(8, 8, bands, 8);
+            let first = page.clone().tag(270, Values::Ascii(description));
+            let reader = open(write(&[first, page], ByteOrder::Little, false)).unwrap();
+            reader.info().pages.iter().map(|page| page.name.clone()).collect()
+        };
+        let document = r#"<ome:OME a=""><ome:Pixels DimensionOrder="XYCZT" SizeC="2">
+            <ome:Channel Name="&#945;" /><ome:Channel Name="A &amp;lt; B" /></ome:Pixels></ome:OME>"#;
+        assert_eq!(names(document, 1), ["α", "A &lt; B"]);
+        let turned = r#"<OME a=""><Pixels DimensionOrder="XYCZT" SizeC="2"><Channel Name="first" />
+            <Channel Name="second" /><TiffData IFD="0" FirstC="1" /><TiffData IFD="1" /></Pixels></OME>"#;
+        assert_eq!(names(turned, 1), ["second", "first"]);
+        let colors = r#"<OME a=""><Pixels DimensionOrder="XYCZT" SizeC="3" SizeT="2">
+            <Channel SamplesPerPixel="3" Name="col" /></Pixels></OME>"#;
+        assert_eq!(names(colors, 3), ["col", "col"]);
     }
 }

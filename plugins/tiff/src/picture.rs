@@ -225,7 +225,7 @@ impl Picture {
         let palette = layout.color_map.as_ref().map_or(0, |map| size_of_val(&**map));
         let tables = layout.jpeg_tables.as_ref().map_or(0, |tables| tables.len());
         let ranges = usize::from(layout.samples_per_pixel) * size_of::<(f64, f64)>();
-        size_of::<Self>() + size_of::<crate::color::YcbcrTables>() + palette + tables + ranges
+        size_of::<Self>() + self.color.kept_bytes() + palette + tables + ranges
     }
 
     /// What reading a region takes: bytes read, pixels decoded, bytes of memory. An estimate.

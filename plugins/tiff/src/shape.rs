@@ -49,6 +49,13 @@ impl Shape {
             )));
         }
         let (color_model, alpha) = meaning(layout, samples);
+        let is_turned = layout.photometric == Photometric::YCbCr || color_model == ColorModel::CieLab;
+        if is_turned && alpha == AlphaMode::Associated {
+            return Err(DecodeError::unsupported(format!(
+                "{:?} multiplied by its opacity, expected opacity of its own (ExtraSamples 2)",
+                layout.photometric
+            )));
+        }
         if layout.photometric == Photometric::Palette {
             if layout.kind == SampleKind::Float {
                 return Err(DecodeError::unsupported(

@@ -27,6 +27,10 @@ impl Key {
 
 type Slot = Arc<Mutex<Option<Arc<Vec<u8>>>>>;
 
+/// A single strip is kept up to so many times the size of the cache, alone: decoding it anew for every tile
+/// would cost more than anything else a request can ask for.
+const LONE: usize = 8;
+
 /// Decoded strips of all open images, bounded by bytes, least recently used out first.
 pub(crate) struct StripCache {
     max_bytes: usize,
@@ -119,7 +123,8 @@ impl StripCache {
             _ => return,
         }
         kept.bytes += bytes;
-        while kept.bytes > self.max_bytes {
+        let is_lone = |kept: &Kept| kept.bytes == bytes && bytes <= self.max_bytes.saturating_mul(LONE);
+        while kept.bytes > self.max_bytes && !is_lone(&kept) {
             let oldest = kept
                 .slots
                 .iter()
@@ -170,11 +175,29 @@ mod tests {
     }
 
     #[test]
-    fn a_strip_larger_than_the_cache_is_given_but_not_kept_and_an_error_is_not_kept() {
+    fn a_strip_larger_than_the_cache_is_kept_alone_and_leaves_for_any_other() {
+        let cache = StripCache::new(10);
+        cache.get(Key::Rows(1, 8, 0), || Ok(vec![5; 10])).unwrap();
+        cache.get(Key::Rows(1, 8, 1), || Ok(vec![6; 80])).unwrap();
+        assert_eq!(
+            cache.get(Key::Rows(1, 8, 1), || unreachable!()).unwrap().len(),
+            80
+        );
+        let kept = || {
+            let kept = cache.lock();
+            (kept.slots.len(), kept.bytes)
+        };
+        assert_eq!(kept(), (1, 80));
+        cache.get(Key::Rows(2, 8, 0), || Ok(vec![7; 2])).unwrap();
+        assert_eq!(kept(), (1, 2));
+    }
+
+    #[test]
+    fn a_strip_much_larger_than_the_cache_is_given_but_not_kept_and_an_error_is_not_kept() {
         let cache = StripCache::new(10);
         assert_eq!(
-            cache.get(Key::Rows(1, 8, 0), || Ok(vec![5; 11])).unwrap().len(),
-            11
+            cache.get(Key::Rows(1, 8, 0), || Ok(vec![5; 81])).unwrap().len(),
+            81
         );
         assert_eq!(cache.lock().slots.len(), 0);
         assert!(

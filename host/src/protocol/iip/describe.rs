@@ -119,7 +119,11 @@ fn resolutions(page: &Page) -> String {
 /// Smallest and largest value of each band in stored units. Each number has a blank on both sides, but
 /// nothing follows the last one: clients split at runs of blanks.
 fn sample_ranges(page: &Page) -> String {
-    let stated = page.ranges.iter().copied().map(Some);
+    let known = match page.stated_ranges.is_empty() {
+        true => &page.ranges,
+        false => &page.stated_ranges,
+    };
+    let stated = known.iter().copied().map(Some);
     let ranges = stated
         .chain(std::iter::repeat(None))
         .take(page.band_count as usize);

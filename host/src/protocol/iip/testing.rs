@@ -35,6 +35,7 @@ pub(crate) fn page(width: u32, height: u32, levels: usize) -> Page {
         color_model: ColorModel::Rgb,
         alpha: AlphaMode::None,
         ranges: vec![(0.0, 255.0); 3],
+        stated_ranges: Vec::new(),
         resolution: None,
         quality_layers: 1,
     }

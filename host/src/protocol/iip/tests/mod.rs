@@ -57,6 +57,10 @@ fn images() -> FakeImages {
         ranges: vec![(0.0, 4095.0)],
         ..grey_page(300, 300, 2)
     };
+    let stated = Page {
+        stated_ranges: vec![(10.0, 3000.0)],
+        ..twelve.clone()
+    };
     let float = Page {
         sample_format: SampleFormat::F32,
         bit_depth: 32,
@@ -89,6 +93,7 @@ fn images() -> FakeImages {
             FakeImage::new("lab.tif", vec![lab]),
             FakeImage::new("rgba.tif", vec![rgba]),
             FakeImage::new("twelve.tif", vec![twelve]),
+            FakeImage::new("stated.tif", vec![stated]),
             FakeImage::new("float.tif", vec![float]),
             FakeImage::new("signed.tif", vec![signed]),
             FakeImage::new(

@@ -31,6 +31,10 @@ fn objects_answer_in_the_order_asked() {
             "Min-Max-sample-values: 0  4095\r\n",
         ),
         (
+            "FIF=stated.tif&OBJ=Min-Max-sample-values",
+            "Min-Max-sample-values: 10  3000\r\n",
+        ),
+        (
             "FIF=float.tif&OBJ=Min-Max-sample-values",
             "Min-Max-sample-values: -1.9  0.1\r\n",
         ),
