@@ -123,8 +123,12 @@ impl StripCache {
             _ => return,
         }
         kept.bytes += bytes;
-        let is_lone = |kept: &Kept| kept.bytes == bytes && bytes <= self.max_bytes.saturating_mul(LONE);
-        while kept.bytes > self.max_bytes && !is_lone(&kept) {
+        let most_alone = self.max_bytes.saturating_mul(LONE);
+        while kept.bytes > self.max_bytes {
+            let count = kept.slots.values().filter(|strip| strip.bytes > 0).count();
+            if count == 1 && kept.bytes <= most_alone {
+                break;
+            }
             let oldest = kept
                 .slots
                 .iter()
@@ -187,6 +191,13 @@ mod tests {
             let kept = cache.lock();
             (kept.slots.len(), kept.bytes)
         };
+        assert_eq!(kept(), (1, 80));
+        // What was made of it is not worth losing it.
+        let of_it = || {
+            cache.get(Key::Rows(1, 8, 1), || unreachable!())?;
+            Ok(vec![8; 3])
+        };
+        cache.get(Key::Rows(1, 8, 2), of_it).unwrap();
         assert_eq!(kept(), (1, 80));
         cache.get(Key::Rows(2, 8, 0), || Ok(vec![7; 2])).unwrap();
         assert_eq!(kept(), (1, 2));
