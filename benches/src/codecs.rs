@@ -3,7 +3,8 @@
 
 use std::fs::File;
 use std::hint::black_box;
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
@@ -134,7 +135,7 @@ fn decoded_by(program: &Path, path: &Path) -> anyhow::Result<f64> {
 }
 
 /// Compiles the program that calls libtiff.
-fn compiled(images: &Images) -> anyhow::Result<std::path::PathBuf> {
+fn compiled(images: &Images) -> anyhow::Result<PathBuf> {
     let program = images.path("libtiff-tiles");
     let mut compiler = Command::new("cc")
         .args(["-O2", "-x", "c", "-", "-ltiff", "-o"])
@@ -142,9 +143,8 @@ fn compiled(images: &Images) -> anyhow::Result<std::path::PathBuf> {
         .stdin(Stdio::piped())
         .spawn()
         .context("starting cc")?;
-    let source = include_str!("libtiff_tiles.c");
     let mut input = compiler.stdin.take().context("the input of cc")?;
-    std::io::Write::write_all(&mut input, source.as_bytes())?;
+    input.write_all(include_bytes!("libtiff_tiles.c"))?;
     drop(input);
     ensure!(compiler.wait()?.success(), "cc does not compile libtiff_tiles.c");
     Ok(program)

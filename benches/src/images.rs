@@ -164,7 +164,7 @@ impl Images {
         for compression in ["deflate", "lzw", "none", "jpeg"] {
             pyramid(&format!("{compression}.tif"), compression, &png)?;
         }
-        let (side, png) = (CODEC_SIDE.to_string(), png);
+        let side = CODEC_SIDE.to_string();
         let cut = images.made("codec.png", |path| {
             run(Command::new("vips")
                 .arg("crop")

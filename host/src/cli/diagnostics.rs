@@ -213,8 +213,7 @@ pub(super) fn probe(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
     for failure in &failures {
         eprintln!("iiphost: {failure}");
     }
-    let input = Input::open(path)?;
-    let input = Arc::new(input);
+    let input = Arc::new(Input::open(path)?);
     let registry = Arc::new(registry);
     let mut answers = Vec::new();
     let mut silent = false;
@@ -255,20 +254,16 @@ pub(super) fn probe(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
 
 /// Opens a file as the host does and reads a corner of its smallest level: who opened it, or what is wrong.
 fn try_it(registry: &Arc<Registry>, limits: Limits, path: &Path) -> anyhow::Result<Result<String, String>> {
-    let (sender, verdict) = channel();
     let (registry, file, path) = (registry.clone(), Input::open_file(path)?, path.to_owned());
-    std::thread::spawn(move || {
+    let verdict = in_time(move || {
         let scope = CallScope::with_time(PROBE_TIME);
         let name = path.as_os_str().as_encoded_bytes().to_vec();
-        let opened = OpenImage::open(&registry, &name, path, file, &limits, &scope);
-        let verdict = opened
+        OpenImage::open(&registry, &name, path, file, &limits, &scope)
             .map_err(|error| format!("no module opens it: {error}"))
-            .and_then(|image| read_corner(&image, &limits, &scope));
-        // Nobody listens any more if this fails.
-        let _ = sender.send(verdict);
+            .and_then(|image| read_corner(&image, &limits, &scope))
     });
     let silent = || Err(format!("not opened within {} s", PROBE_TIME.as_secs()));
-    Ok(verdict.recv_timeout(PROBE_TIME).unwrap_or_else(|_| silent()))
+    Ok(verdict.unwrap_or_else(silent))
 }
 
 fn read_corner(image: &OpenImage, limits: &Limits, scope: &CallScope) -> Result<String, String> {
@@ -283,15 +278,22 @@ fn read_corner(image: &OpenImage, limits: &Limits, scope: &CallScope) -> Result<
     }
 }
 
-/// A module's answer about a file, `None` if it gives none: then its thread is left to itself, and ends with
-/// the process.
+/// A module's answer about a file, `None` if it gives none.
 fn ask(registry: &Arc<Registry>, module: &Arc<Module>, input: &Arc<Input>) -> Option<ProbeResult> {
-    let (sender, answer) = channel();
     let (registry, module, input) = (registry.clone(), module.clone(), input.clone());
-    std::thread::spawn(move || {
+    in_time(move || {
         let deadline = Instant::now() + PROBE_TIME;
+        registry.probe(&module, &input.head(), &input.subject, deadline)
+    })
+}
+
+/// What comes of calls of modules, `None` if nothing does in time: then their thread is left to itself, and ends with
+/// the process.
+fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, answer) = channel();
+    std::thread::spawn(move || {
         // Nobody listens any more if this fails.
-        let _ = sender.send(registry.probe(&module, &input.head(), &input.subject, deadline));
+        let _ = sender.send(work());
     });
     answer.recv_timeout(PROBE_TIME).ok()
 }

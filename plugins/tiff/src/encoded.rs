@@ -77,7 +77,7 @@ fn jpeg(layout: &Layout, inside: (u32, u32), block: &[u8]) -> Result<Option<Enco
     let is_whole = (width, height) == (layout.block_width, layout.block_height);
     let has_bands = frame.component_count() == usize::from(layout.samples_per_pixel);
     // A tile that lacks something is left to the decoder, which says what.
-    let is_complete = parts.whole_scans().is_some() && parts.has_tables();
+    let is_complete = parts.has_end() && parts.has_tables();
     if !is_whole || !has_bands || frame.precision != 8 || !is_complete {
         return Ok(None);
     }

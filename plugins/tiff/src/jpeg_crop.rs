@@ -107,7 +107,9 @@ impl Scan {
         let side = |sampling: u8| (u32::from(sampling >> 4), u32::from(sampling & 15));
         let (mut widest, mut highest) = (0, 0);
         let (mut blocks, mut tables) = (Vec::new(), Vec::new());
-        for (number, (choice, &(id, sampling))) in chosen.chunks_exact(2).zip(&frame.components).enumerate() {
+        for (number, (choice, &(id, sampling, _))) in
+            chosen.chunks_exact(2).zip(&frame.components).enumerate()
+        {
             let [chosen_id, which] = *choice else {
                 return None;
             };

@@ -29,10 +29,8 @@ pub(crate) struct Frame {
     /// Bits per sample.
     pub(crate) precision: u8,
     pub(crate) progressive: bool,
-    /// Identifier and sampling factors (across in the high four bits) by component.
-    pub(crate) components: Vec<(u8, u8)>,
-    /// Quantization table by component.
-    pub(crate) quantization: Vec<u8>,
+    /// Identifier, sampling factors (across in the high four bits) and quantization table by component.
+    pub(crate) components: Vec<(u8, u8, u8)>,
 }
 
 impl Frame {
@@ -66,8 +64,7 @@ impl Frame {
             height: u16::from_be_bytes([head[1], head[2]]),
             width: u16::from_be_bytes([head[3], head[4]]),
             progressive: marker == 0xc2,
-            components: components.chunks_exact(3).map(|c| (c[0], c[1])).collect(),
-            quantization: components.chunks_exact(3).map(|c| c[2]).collect(),
+            components: components.chunks_exact(3).map(|c| (c[0], c[1], c[2])).collect(),
         })
     }
 }
@@ -76,8 +73,9 @@ impl Frame {
 pub(crate) struct JpegParts<'a> {
     /// Segments of tables and block without start and end of image, in order.
     segments: Vec<(u8, &'a [u8])>,
-    /// From the first scan to the end.
+    /// From the first scan to the end of the image, or of the bytes.
     scans: &'a [u8],
+    has_end: bool,
     frame: Frame,
 }
 
@@ -100,9 +98,12 @@ impl<'a> JpegParts<'a> {
             .find(|(marker, _)| is_frame(*marker))
             .ok_or_else(|| DecodeError::format("a JPEG block without a frame header"))?;
         let frame = Frame::parse(*marker, &segment[4..])?;
+        // Markers cannot occur inside entropy-coded data, and what follows the end is no part of the picture.
+        let end = scans.windows(2).rposition(|pair| pair == [0xff, EOI]);
         Ok(Self {
             segments,
-            scans,
+            scans: end.map_or(scans, |end| &scans[..end + 2]),
+            has_end: end.is_some(),
             frame,
         })
     }
@@ -117,16 +118,14 @@ impl<'a> JpegParts<'a> {
         &self.segments
     }
 
-    /// From the first scan to the end.
+    /// From the first scan to the end of the image, or of the bytes.
     pub(crate) fn scans(&self) -> &'a [u8] {
         self.scans
     }
 
-    /// Up to the end of image, `None` without one: then something is missing. Markers cannot occur inside
-    /// entropy-coded data, and what follows the end is no part of the picture.
-    pub(crate) fn whole_scans(&self) -> Option<&'a [u8]> {
-        let end = self.scans.windows(2).rposition(|pair| pair == [0xff, EOI])?;
-        self.scans.get(..end + 2)
+    /// Whether the end of the image is there. Without it something is missing.
+    pub(crate) fn has_end(&self) -> bool {
+        self.has_end
     }
 
     /// Whether all quantization tables of the frame are there, and the Huffman tables of its first scan.
@@ -161,9 +160,9 @@ impl<'a> JpegParts<'a> {
             huffman[usize::from(dc)] && (self.frame.progressive || huffman[usize::from(ac)])
         };
         self.frame
-            .quantization
+            .components
             .iter()
-            .all(|&id| quantization[usize::from(id)])
+            .all(|component| quantization[usize::from(component.2)])
             && !scan.is_empty()
             && scan.chunks_exact(2).all(|component| has_huffman(component[1]))
     }
@@ -205,7 +204,7 @@ impl<'a> JpegParts<'a> {
                 pieces.push(segment);
             }
         }
-        pieces.push(self.whole_scans().unwrap_or(self.scans));
+        pieces.push(self.scans);
         pieces
     }
 

@@ -31,7 +31,15 @@ pub(crate) fn apply(description: &[u8], pages: &mut [PageInfo]) {
             (name, samples.unwrap_or(1))
         })
         .collect();
-    let placed = placed_channels(text);
+    let placed = placed_samples(text);
+    // `FirstC` counts samples: a channel of colors has several.
+    let channel_of = |sample: u64| {
+        let ends = channels.iter().scan(0, |end, (_, samples)| {
+            *end += u64::from(*samples);
+            Some(*end)
+        });
+        ends.take_while(|end| *end <= sample).count()
+    };
     let sizes = |name| {
         attribute(pixels, name)
             .and_then(|n| n.parse::<usize>().ok())
@@ -50,7 +58,7 @@ pub(crate) fn apply(description: &[u8], pages: &mut [PageInfo]) {
     }
     for (plane, page) in pages.iter_mut().filter(|page| page.listed).enumerate() {
         let in_order = plane / before_channels % channels.len();
-        let channel = placed.get(&plane).copied().unwrap_or(in_order);
+        let channel = placed.get(&plane).map_or(in_order, |&sample| channel_of(sample));
         let Some((name, samples)) = channels.get(channel) else {
             continue;
         };
@@ -60,16 +68,16 @@ pub(crate) fn apply(description: &[u8], pages: &mut [PageInfo]) {
     }
 }
 
-/// The channels of directories that are named one by one: `TiffData` of a single plane in any order.
-fn placed_channels(text: &str) -> HashMap<usize, usize> {
-    let number = |tag: &str, name: &str| attribute(tag, name).map(|n| n.trim().parse::<usize>().ok());
+/// The first sample (`FirstC`) of directories that are placed one by one: `TiffData` of a single plane, in any order.
+fn placed_samples(text: &str) -> HashMap<usize, u64> {
+    let number = |tag: &str, name: &str| attribute(tag, name).map(|n| n.trim().parse::<u64>().ok());
     tags(text, "TiffData")
         .filter_map(|data| {
-            let directory = number(data, "IFD")??;
+            let directory = usize::try_from(number(data, "IFD")??).ok()?;
             let is_single = number(data, "PlaneCount").is_none_or(|count| count == Some(1));
             // The first one is the default.
-            let channel = number(data, "FirstC").unwrap_or(Some(0))?;
-            is_single.then_some((directory, channel))
+            let sample = number(data, "FirstC").unwrap_or(Some(0))?;
+            is_single.then_some((directory, sample))
         })
         .collect()
 }
@@ -217,5 +225,8 @@ mod tests {
         let colors = r#"<OME a=""><Pixels DimensionOrder="XYCZT" SizeC="3" SizeT="2">
             <Channel SamplesPerPixel="3" Name="col" /></Pixels></OME>"#;
         assert_eq!(names(colors, 3), ["col", "col"]);
+        let two = r#"<OME a=""><Pixels DimensionOrder="XYCZT" SizeC="6"><Channel SamplesPerPixel="3" Name="a" />
+            <Channel SamplesPerPixel="3" Name="b" /><TiffData IFD="0" FirstC="3" /><TiffData IFD="1" /></Pixels></OME>"#;
+        assert_eq!(names(two, 3), ["b", "a"]);
     }
 }

@@ -474,6 +474,14 @@ mod tests {
     }
 
     #[test]
+    fn a_stack_has_as_many_pages_as_there_may_be_directories() {
+        let pages = vec![Image::new(1, 1, 1, 8); super::MAX_DIRECTORIES];
+        let reader = open(write(&pages, ByteOrder::Little, false)).unwrap();
+        assert_eq!(reader.info().pages.len(), super::MAX_DIRECTORIES);
+        assert!(reader.info().warnings.is_empty(), "{:?}", reader.info().warnings);
+    }
+
+    #[test]
     fn many_directories_that_share_large_tags_do_not_fill_memory() {
         let map = Values::Short((0..3 << 16).map(|i| i as u16).collect());
         let image = Image::new(4, 4, 1, 16).photometric(3).tag(320, map);

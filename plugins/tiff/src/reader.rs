@@ -548,6 +548,21 @@ mod tests {
     }
 
     #[test]
+    fn ycbcr_and_lab_multiplied_by_opacity_are_refused() {
+        for photometric in [6, 8, 9, 10] {
+            let image = Image::new(8, 8, 4, 8).photometric(photometric);
+            let file = |code| {
+                let image = image.clone().tag(338, Values::Short(vec![code]));
+                open(write(&[image], ByteOrder::Little, false))
+            };
+            assert!(file(2).is_ok(), "{photometric}");
+            let error = file(1).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.message().contains("multiplied by its opacity"), "{error}");
+        }
+    }
+
+    #[test]
     fn alpha_follows_extra_samples_or_the_number_of_bands() {
         use AlphaMode::{Associated, None as Opaque, Unassociated};
         use ColorModel::{Cmyk, Grey, Multiband, Rgb};

@@ -55,7 +55,7 @@ pub(super) fn decompress(
         exhausted: &exhausted,
     };
     // The library's state is dropped during unwinding, and `stored` is not used after an error.
-    let result = catch_unwind(AssertUnwindSafe(|| run(reader, output, frame, stored)));
+    let result = catch_unwind(AssertUnwindSafe(|| run(reader, output, frame, size, stored)));
     match result {
         Ok(Ok(())) if exhausted.get() => Err(DecodeError::format("the JPEG data ends early")),
         Ok(result) => result,
@@ -98,7 +98,13 @@ enum Output {
     Planes,
 }
 
-fn run(reader: Pieces<'_>, output: Output, frame: &Frame, stored: &mut [u8]) -> Result<(), DecodeError> {
+fn run(
+    reader: Pieces<'_>,
+    output: Output,
+    frame: &Frame,
+    size: BlockSize,
+    stored: &mut [u8],
+) -> Result<(), DecodeError> {
     let failed = |error: io::Error| DecodeError::format(format!("JPEG: {error}"));
     let mut decompress = Decompress::new_reader(reader).map_err(failed)?;
     decompress.dct_method(DctMethod::IntegerSlow);
@@ -110,7 +116,7 @@ fn run(reader: Pieces<'_>, output: Output, frame: &Frame, stored: &mut [u8]) -> 
     let mut started = started.map_err(failed)?;
     let row_bytes = usize::from(frame.width) * frame.component_count();
     let expected = (usize::from(frame.width), usize::from(frame.height));
-    if (started.width(), started.height()) != expected || !stored.len().is_multiple_of(row_bytes) {
+    if (started.width(), started.height()) != expected || stored.len() != row_bytes * size.rows as usize {
         return Err(DecodeError::format("JPEG: the codec found another size"));
     }
     if let Output::Planes = output {
